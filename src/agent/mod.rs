@@ -1,0 +1,1 @@
+//! Process concerns of a long-running forebay.

@@ -1,0 +1,37 @@
+//! The only place that prints.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use super::Failure;
+
+/// Prints to standard output; a reader that went away is not an error.
+pub(crate) fn data(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    drop(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
+}
+
+/// Prints a line to standard error.
+pub(crate) fn talk(line: &str) {
+    let mut stderr = std::io::stderr().lock();
+    drop(writeln!(stderr, "{line}"));
+}
+
+/// Prints a failure to standard error and gives its code.
+pub(crate) fn failure(failure: &Failure) -> ExitCode {
+    talk(&format!("error: {}", failure.message));
+    if let Some(advice) = &failure.advice {
+        talk(&format!("  next: {advice}"));
+    }
+    ExitCode::from(failure.code)
+}
+
+/// Prints what the command-line parser has to say: help to standard output, errors to standard error with code 2.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() {
+        talk(error.render().to_string().trim_end());
+        return ExitCode::from(super::failure::code::USAGE);
+    }
+    data(&error.render().to_string());
+    ExitCode::SUCCESS
+}

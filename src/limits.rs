@@ -1,0 +1,33 @@
+//! Every bound on what a peer, a file or a user may make us hold, in one place.
+//!
+//! Imports nothing of ours; everything may import it. A bound that a user can change is the *default* or the *ceiling*
+//! here; the value in force travels in a configuration struct.
+
+/// Largest Kafka response frame that is read, in bytes; the size field is refused beyond it before memory is taken.
+pub const FRAME_BYTES_MAX: usize = 100 * 1024 * 1024;
+
+/// Largest output of decompressing one record batch or message set, in bytes.
+pub const DECOMPRESSED_BATCH_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Largest number of headers accepted on one record.
+pub const RECORD_HEADERS_MAX: usize = 100_000;
+
+/// Depth of message sets inside message sets (v0, v1): a wrapper and its content.
+pub const MESSAGE_SET_DEPTH_MAX: usize = 1;
+
+/// Longest text taken from a peer into one of our error messages, in bytes.
+pub const PEER_TEXT_BYTES_MAX: usize = 1024;
+
+/// Blocks of one upload session: ids 0 to 19,999 ("Tunnel SDK", limits).
+pub const BLOCKS_PER_SESSION_MAX: u32 = 20_000;
+
+/// Largest field of a row in bytes when the session does not say (`MaxFieldSize`).
+pub const FIELD_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Largest JSON or XML answer read from MaxCompute whole, in bytes.
+pub const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Nesting of a MaxCompute type text, such as `array<array<bigint>>`.
+pub const TYPE_DEPTH_MAX: usize = 32;
+
+const _: () = assert!(DECOMPRESSED_BATCH_BYTES_MAX <= FRAME_BYTES_MAX);

@@ -1,0 +1,4 @@
+//! An embedded Kafka broker and a local MaxCompute, for demos and tests.
+
+pub mod broker;
+pub mod maxcompute;

@@ -1,0 +1,67 @@
+//! Variable-length integers: base-128, least significant group first, signed ones zigzag-coded.
+
+/// Longest varint of 32 bits, in bytes.
+pub const VARINT_BYTES_MAX: usize = 5;
+/// Longest varint of 64 bits, in bytes.
+pub const VARLONG_BYTES_MAX: usize = 10;
+
+/// Maps 0, -1, 1, -2 … to 0, 1, 2, 3 ….
+pub const fn zigzag32(value: i32) -> u32 {
+    ((value << 1) ^ (value >> 31)).cast_unsigned()
+}
+
+/// Maps 0, -1, 1, -2 … to 0, 1, 2, 3 ….
+pub const fn zigzag64(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)).cast_unsigned()
+}
+
+/// The inverse of [`zigzag32`].
+pub const fn unzigzag32(value: u32) -> i32 {
+    (value >> 1).cast_signed() ^ (value & 1).cast_signed().wrapping_neg()
+}
+
+/// The inverse of [`zigzag64`].
+pub const fn unzigzag64(value: u64) -> i64 {
+    (value >> 1).cast_signed() ^ (value & 1).cast_signed().wrapping_neg()
+}
+
+/// Appends `value` to `out` as an unsigned varint of 1 to 10 bytes.
+#[inline]
+pub fn put_uvarint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// Bytes that [`put_uvarint`] writes for `value`.
+pub const fn uvarint_len(value: u64) -> usize {
+    let bits = (64_u32).saturating_sub((value | 1).leading_zeros());
+    bits.div_ceil(7) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zigzag_is_its_own_inverse_at_the_edges() {
+        for v in [0, 1, -1, 2, i64::MAX, i64::MIN] {
+            assert_eq!(unzigzag64(zigzag64(v)), v);
+        }
+        for v in [0, 1, -1, 2, i32::MAX, i32::MIN] {
+            assert_eq!(unzigzag32(zigzag32(v)), v);
+        }
+        assert_eq!(zigzag64(i64::MIN), u64::MAX);
+    }
+
+    #[test]
+    fn length_is_what_is_written() {
+        for v in [0, 1, 127, 128, 16_383, 16_384, u64::from(u32::MAX), u64::MAX] {
+            let mut out = Vec::new();
+            put_uvarint(&mut out, v);
+            assert_eq!(out.len(), uvarint_len(v), "{v}");
+        }
+    }
+}
