@@ -1,0 +1,1 @@
+//! Rules over the source tree that would silently rot.
