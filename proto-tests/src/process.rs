@@ -366,11 +366,18 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "ended before readiness")]
     fn a_server_that_dies_early_is_not_waited_for() {
         let scratch = Scratch::new("process");
-        let mut server = Server::start("brief", shell("echo the reason; exit 3"), &scratch.path().join("log"));
-        server.wait_until("readiness", LIMIT, |_| false);
+        let log = scratch.path().join("log");
+        let panic = thread::spawn(move || {
+            let mut server = Server::start("brief", shell("echo the reason; exit 3"), &log);
+            server.wait_until("readiness", LIMIT, |_| false);
+        })
+        .join()
+        .expect_err("there is nothing to wait for");
+        let message = panic.downcast_ref::<String>().expect("a formatted message");
+        assert!(message.contains("brief ended before readiness: exit status: 3"), "{message}");
+        assert!(message.contains("the reason"), "{message}");
     }
 
     #[test]

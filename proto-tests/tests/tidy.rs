@@ -1,1 +1,0 @@
-//! Rules over the source tree that would silently rot.
