@@ -6,6 +6,12 @@
 /// Largest Kafka response frame that is read, in bytes; the size field is refused beyond it before memory is taken.
 pub const FRAME_BYTES_MAX: usize = 100 * 1024 * 1024;
 
+/// Memory that decoding one control-plane answer may take, in bytes: some 150,000 partitions of a metadata answer.
+pub const ANSWER_MEMORY_BYTES_MAX: usize = 48 * 1024 * 1024;
+
+/// Bytes of a frame that are reserved on the word of its size field alone; the rest only as bytes arrive.
+pub const FRAME_BYTES_EAGER: usize = 5 * 1024 * 1024;
+
 /// Largest output of decompressing one record batch or message set, in bytes.
 pub const DECOMPRESSED_BATCH_BYTES_MAX: usize = 64 * 1024 * 1024;
 
