@@ -9,6 +9,7 @@ pub mod msg;
 mod net;
 mod offsets;
 mod producer;
+pub mod record;
 pub mod state;
 
 pub use admin::{DescribedGroup, GroupMember, ListedGroup, NewTopic};
