@@ -39,4 +39,19 @@ pub const SECRET_FILE_BYTES_MAX: usize = 64 * 1024;
 /// Nesting of a MaxCompute type text, such as `array<array<bigint>>`.
 pub const TYPE_DEPTH_MAX: usize = 32;
 
+/// Elements of all arrays together in one request to the sandbox's broker.
+pub const REQUEST_ELEMENTS_MAX: usize = 200_000;
+
+/// Partitions of all topics together in the sandbox's broker.
+pub const SANDBOX_PARTITIONS_MAX: usize = 100_000;
+
+/// Connections the sandbox's broker serves at a time, on each of its ports.
+pub const SANDBOX_CONNECTIONS_MAX: usize = 1_000;
+
+/// Members of one consumer group of the sandbox's broker.
+pub const SANDBOX_MEMBERS_MAX: usize = 1_000;
+
+/// Groups of the sandbox's broker.
+pub const SANDBOX_GROUPS_MAX: usize = 10_000;
+
 const _: () = assert!(DECOMPRESSED_BATCH_BYTES_MAX <= FRAME_BYTES_MAX);
