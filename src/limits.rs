@@ -27,6 +27,15 @@ pub const FIELD_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Largest JSON or XML answer read from MaxCompute whole, in bytes.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// Largest job or data source file that is read, in bytes.
+pub const JOB_FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Nesting of a job file: far above what any job needs, far below what a stack holds.
+pub const JOB_DEPTH_MAX: usize = 64;
+
+/// Largest secret read by `${file:/path}`, in bytes.
+pub const SECRET_FILE_BYTES_MAX: usize = 64 * 1024;
+
 /// Nesting of a MaxCompute type text, such as `array<array<bigint>>`.
 pub const TYPE_DEPTH_MAX: usize = 32;
 

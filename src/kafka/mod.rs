@@ -1,1 +1,3 @@
 //! The Kafka client.
+
+pub mod record;
