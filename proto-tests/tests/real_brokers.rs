@@ -21,6 +21,13 @@ fn kafka_s_own_tools_work(version: Version, replication_factor: u16) {
     let ends: i64 = cluster.offsets("harness", -1).iter().map(|(_, end)| end).sum();
     assert_eq!(ends, 4);
     assert_eq!(cluster.group("nobody"), []);
+
+    cluster.create_topic_with("trimmed", 1, replication_factor, &["--config", "max.message.bytes=2000000"]);
+    cluster.produce("trimmed", "a\nb\nc\n", &[]);
+    cluster.delete_records("trimmed", 0, 2);
+    let values: Vec<_> = cluster.consume("trimmed").into_iter().map(|record| (record.offset, record.value)).collect();
+    assert_eq!(values, [(2, Some(b"c".to_vec()))]);
+    cluster.delete_topic("trimmed");
 }
 
 #[test]
