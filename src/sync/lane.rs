@@ -300,8 +300,9 @@ impl Lane {
             if !error.is_throttled() {
                 attempt = attempt.saturating_add(1);
             }
-            log::warn!("block {id}: {error}; sending it again from its first offset in {} s", backoff.as_secs());
-            tokio::time::sleep(backoff).await;
+            let pause = backoff.max(error.retry_after());
+            log::warn!("block {id}: {error}; sending it again from its first offset in {} s", pause.as_secs());
+            tokio::time::sleep(pause).await;
             backoff = backoff.saturating_mul(2).min(BACKOFF.1);
             self.shared.stats.add_resent_block();
             block.restart();
