@@ -6,14 +6,18 @@
 
 mod column_type;
 pub mod encode;
+mod error;
 mod partition;
 mod schema;
+pub mod session;
 pub mod sign;
 mod text;
 mod value;
+mod xml;
 
 pub use column_type::{ColumnType, DecimalShape, StructField, TypeTextError};
 pub use encode::{RowDecoder, RowEncoder};
+pub use error::{Error, ErrorKind};
 pub use partition::{PartitionError, PartitionSpec};
 pub use schema::{Column, SchemaError, TableSchema};
 pub use value::{Value, ValueError};
