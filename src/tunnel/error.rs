@@ -24,6 +24,8 @@ struct Details {
     retry_after: Option<Duration>,
     /// Attempts made when a retried call was given up.
     attempts: u32,
+    /// The request never left this machine.
+    unsent: bool,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -86,6 +88,7 @@ impl Error {
             request_id: None,
             retry_after: None,
             attempts: 1,
+            unsent: false,
             source: None,
         }))
     }
@@ -125,9 +128,10 @@ impl Error {
         self
     }
 
+    /// For words of the service that did not come as an answer of their own.
     #[must_use]
-    pub(super) fn with_code(mut self, code: Option<String>) -> Self {
-        self.0.code = code;
+    pub(super) fn without_status(mut self) -> Self {
+        self.0.status = None;
         self
     }
 
@@ -146,6 +150,12 @@ impl Error {
     #[must_use]
     pub(super) fn with_attempts(mut self, attempts: u32) -> Self {
         self.0.attempts = attempts;
+        self
+    }
+
+    #[must_use]
+    pub(super) fn with_unsent(mut self, unsent: bool) -> Self {
+        self.0.unsent = unsent;
         self
     }
 
@@ -190,6 +200,11 @@ impl Error {
     /// Whether a person has to look at keys, tokens, clocks or grants.
     pub fn is_auth(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Auth | ErrorKind::Forbidden)
+    }
+
+    /// Whether the service cannot have seen the request.
+    pub(super) fn is_unsent(&self) -> bool {
+        self.0.unsent
     }
 
     /// How the retry machines see this failure; for callers with retries of their own.
