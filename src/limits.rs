@@ -6,6 +6,12 @@
 /// Largest Kafka response frame that is read, in bytes; the size field is refused beyond it before memory is taken.
 pub const FRAME_BYTES_MAX: usize = 100 * 1024 * 1024;
 
+/// Memory that decoding one control-plane answer may take, in bytes: some 150,000 partitions of a metadata answer.
+pub const ANSWER_MEMORY_BYTES_MAX: usize = 48 * 1024 * 1024;
+
+/// Bytes of a frame that are reserved on the word of its size field alone; the rest only as bytes arrive.
+pub const FRAME_BYTES_EAGER: usize = 5 * 1024 * 1024;
+
 /// Largest output of decompressing one record batch or message set, in bytes.
 pub const DECOMPRESSED_BATCH_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -38,5 +44,20 @@ pub const SECRET_FILE_BYTES_MAX: usize = 64 * 1024;
 
 /// Nesting of a MaxCompute type text, such as `array<array<bigint>>`.
 pub const TYPE_DEPTH_MAX: usize = 32;
+
+/// Elements of all arrays together in one request to the sandbox's broker.
+pub const REQUEST_ELEMENTS_MAX: usize = 200_000;
+
+/// Partitions of all topics together in the sandbox's broker.
+pub const SANDBOX_PARTITIONS_MAX: usize = 100_000;
+
+/// Connections the sandbox's broker serves at a time, on each of its ports.
+pub const SANDBOX_CONNECTIONS_MAX: usize = 1_000;
+
+/// Members of one consumer group of the sandbox's broker.
+pub const SANDBOX_MEMBERS_MAX: usize = 1_000;
+
+/// Groups of the sandbox's broker.
+pub const SANDBOX_GROUPS_MAX: usize = 10_000;
 
 const _: () = assert!(DECOMPRESSED_BATCH_BYTES_MAX <= FRAME_BYTES_MAX);

@@ -51,6 +51,7 @@ const SHELLS: &[&str] = &[
     "src/sync/run",
     // The fake service's own clock.
     "src/sandbox/clock.rs",
+    "src/sandbox/broker/clock.rs",
 ];
 
 /// Layers below a shell, inside folders that are open above: no runtime, and maps whose order replays.
