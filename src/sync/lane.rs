@@ -193,7 +193,10 @@ impl Lane {
             block.content.extend(partition, position, target);
             position = position.max(target);
         }
-        let log_end = fetched.log_end();
+        let log_end = match self.consumer_config.isolation {
+            kafka::Isolation::ReadCommitted => fetched.last_stable_offset,
+            kafka::Isolation::ReadUncommitted => fetched.high_watermark,
+        };
         self.shared.end().handle_position(partition, position, log_end);
         self.shared.end_changed.notify_waiters();
         Ok(())
