@@ -63,11 +63,8 @@ impl EndRule {
     /// Starts at the begin of every range. `snapshot` says that targets were cut to the log ends of the start;
     /// `empty_poll_ends` that `wait` without a record ends the job.
     pub fn new(ranges: &[PartitionRange], wait: Duration, empty_poll_ends: bool, snapshot: bool, now: Instant) -> Self {
-        let state = |range: &PartitionRange| PartitionState {
-            position: range.begin,
-            target: range.target,
-            at_log_end: false,
-        };
+        let state =
+            |range: &PartitionRange| PartitionState { position: range.begin, target: range.target, at_log_end: false };
         let partitions = ranges.iter().map(|range| (range.partition, state(range))).collect();
         Self { partitions, wait, empty_poll_ends, snapshot, last_record: now }
     }

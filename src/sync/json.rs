@@ -342,7 +342,11 @@ fn compact(raw: &str) -> Cow<'_, str> {
         in_string = character == '"';
         !matches!(character, ' ' | '\t' | '\r' | '\n')
     };
-    if raw.contains([' ', '\t', '\r', '\n']) { Cow::Owned(raw.chars().filter(|c| keep(*c)).collect()) } else { Cow::Borrowed(raw) }
+    if raw.contains([' ', '\t', '\r', '\n']) {
+        Cow::Owned(raw.chars().filter(|c| keep(*c)).collect())
+    } else {
+        Cow::Borrowed(raw)
+    }
 }
 
 #[cfg(test)]
@@ -382,7 +386,9 @@ mod tests {
 
     #[test]
     fn text_that_is_no_object_or_array_is_not_json() {
-        for document in ["", "123", "abc", "null", "true", "\"s\"", "{", "{}x", "{\"a\":1,}", "[1,]", "  ", "{\"a\":\"\n\"}"] {
+        for document in
+            ["", "123", "abc", "null", "true", "\"s\"", "{", "{}x", "{\"a\":1,}", "[1,]", "  ", "{\"a\":\"\n\"}"]
+        {
             assert_eq!(one(document, "a", &["a"]), Err(NotJson), "{document}");
         }
         assert_eq!(one(" {} ", "a", &["a"]), Ok(None));

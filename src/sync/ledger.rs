@@ -133,12 +133,11 @@ mod tests {
     #[test]
     fn adjoining_ranges_become_one_segment() {
         let content = content(&[(0, 0, 5), (0, 5, 7), (1, 0, 1), (0, 7, 9), (0, 9, 9)]);
-        let expected =
-            [Segment { partition: 0, begin: 0, end: 7 }, Segment { partition: 1, begin: 0, end: 1 }, Segment {
-                partition: 0,
-                begin: 7,
-                end: 9,
-            }];
+        let expected = [
+            Segment { partition: 0, begin: 0, end: 7 },
+            Segment { partition: 1, begin: 0, end: 1 },
+            Segment { partition: 0, begin: 7, end: 9 },
+        ];
         assert_eq!(content.segments(), expected);
     }
 

@@ -101,7 +101,10 @@ impl fmt::Display for PlanError {
                 log_start.saturating_sub(1)
             ),
             Self::NothingCommitted { topic, partition, group } => {
-                write!(f, "topic \"{topic}\" partition {partition}: group \"{group}\" has no committed offset to begin at")
+                write!(
+                    f,
+                    "topic \"{topic}\" partition {partition}: group \"{group}\" has no committed offset to begin at"
+                )
             }
         }
     }

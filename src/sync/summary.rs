@@ -98,8 +98,10 @@ impl Summary {
         line("partitions", &format!("{:>9} {:>15} {:>15} {:>15}", "PARTITION", "BEGIN", "END", "POSITION"));
         for partition in &self.partitions {
             let end = target_text(&partition.range);
-            let row =
-                format!("{:>9} {:>15} {:>15} {:>15}", partition.range.partition, partition.range.begin, end, partition.position);
+            let row = format!(
+                "{:>9} {:>15} {:>15} {:>15}",
+                partition.range.partition, partition.range.begin, end, partition.position
+            );
             drop(writeln!(out, "{:<22}  {row}", ""));
         }
         out

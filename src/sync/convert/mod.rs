@@ -105,7 +105,10 @@ impl fmt::Display for ColumnError {
             }
             Self::IsPartition(column) => write!(f, "column \"{column}\" is a partition column of the table"),
             Self::TooMany { reader, writer } => {
-                write!(f, "the reader has {reader} columns and the writer {writer}: every reader column needs a writer column")
+                write!(
+                    f,
+                    "the reader has {reader} columns and the writer {writer}: every reader column needs a writer column"
+                )
             }
         }
     }
@@ -230,7 +233,9 @@ impl Converter {
         };
         for cell in &self.cells {
             let scalar = self.scalar(cell, partition, record, &found, delta);
-            let fits = scalar.and_then(|scalar| scalar::write(&self.rules, cell.target, &cell.target_type, scalar, self.encoding, rows, delta));
+            let fits = scalar.and_then(|scalar| {
+                scalar::write(&self.rules, cell.target, &cell.target_type, scalar, self.encoding, rows, delta)
+            });
             if let Err(reason) = fits {
                 rows.abandon_row();
                 return Err(Box::new(Dirty {
@@ -290,7 +295,9 @@ impl Converter {
 
     fn field<'r>(&self, kind: FieldType, bytes: Option<&'r [u8]>, delta: &mut Delta) -> Result<Scalar<'r>, String> {
         let Some(bytes) = bytes else { return Ok(Scalar::Null) };
-        let wrong = |wanted: usize| format!("{} bytes where {} takes {wanted}", bytes.len(), format!("{kind:?}").to_uppercase());
+        let wrong = |wanted: usize| {
+            format!("{} bytes where {} takes {wanted}", bytes.len(), format!("{kind:?}").to_uppercase())
+        };
         Ok(match kind {
             FieldType::ByteArray => Scalar::Bytes(bytes),
             FieldType::String => {
@@ -300,9 +307,7 @@ impl Converter {
                 }
                 Scalar::Text(text)
             }
-            FieldType::Short => {
-                Scalar::Long(i16::from_be_bytes(bytes.try_into().map_err(|_| wrong(2))?).into())
-            }
+            FieldType::Short => Scalar::Long(i16::from_be_bytes(bytes.try_into().map_err(|_| wrong(2))?).into()),
             FieldType::Integer => Scalar::Long(i32::from_be_bytes(bytes.try_into().map_err(|_| wrong(4))?).into()),
             FieldType::Long => Scalar::Long(i64::from_be_bytes(bytes.try_into().map_err(|_| wrong(8))?)),
             FieldType::Float => Scalar::Float(f32::from_be_bytes(bytes.try_into().map_err(|_| wrong(4))?)),

@@ -9,9 +9,7 @@ use bytes::Bytes;
 use jiff::tz::TimeZone;
 
 use super::*;
-use crate::job::{
-    Begin, DataPath, End, Isolation, OdpsConnection, OverLengthLog, PathStep, Routing, Secret,
-};
+use crate::job::{Begin, DataPath, End, Isolation, OdpsConnection, OverLengthLog, PathStep, Routing, Secret};
 use crate::kafka::record::{BatchBuilder, BatchOptions, Decompressor, Header, RecordSet};
 use crate::tunnel::{Column, RowDecoder, Value};
 
@@ -136,8 +134,7 @@ fn seed() -> (Converter, TableSchema) {
         data("tag.desc"),
     ];
     let schema = schema(&SEED.map(|name| (name, "string")));
-    let converter =
-        Converter::new(&reader(columns), &writer(&SEED), &TimeZone::UTC, &schema, 1 << 23).unwrap();
+    let converter = Converter::new(&reader(columns), &writer(&SEED), &TimeZone::UTC, &schema, 1 << 23).unwrap();
     (converter, schema)
 }
 
@@ -154,7 +151,16 @@ fn the_seed_job_row_by_row() {
     let (rows, dirty, delta) = convert(&converter, &schema, &messages);
     let text = |text: &str| Value::text(text);
     let expected = [
-        vec![Value::Null, text("123"), text("3"), text("1700000000123"), text("7"), text("123"), Value::Null, Value::Null],
+        vec![
+            Value::Null,
+            text("123"),
+            text("3"),
+            text("1700000000123"),
+            text("7"),
+            text("123"),
+            Value::Null,
+            Value::Null,
+        ],
         vec![
             text("k"),
             text(std::str::from_utf8(json).unwrap()),
@@ -198,7 +204,8 @@ fn columns_that_do_not_fit_are_named() {
 fn headers_keep_order_duplicates_and_nulls() {
     let schema = schema(&[("h", "string")]);
     let converter =
-        Converter::new(&reader(vec![SourceColumn::Headers]), &writer(&["h"]), &TimeZone::UTC, &schema, 1 << 23).unwrap();
+        Converter::new(&reader(vec![SourceColumn::Headers]), &writer(&["h"]), &TimeZone::UTC, &schema, 1 << 23)
+            .unwrap();
     let headers = [
         Header { key: b"x", value: Some(b"1\"") },
         Header { key: b"x", value: None },
@@ -214,8 +221,11 @@ fn typed_keys_and_dirty_rows() {
     let schema = schema(&[("k", "bigint"), ("v", "string")]);
     let reader = ReaderSpec { key_type: FieldType::Integer, ..reader(vec![SourceColumn::Key, SourceColumn::Value]) };
     let converter = Converter::new(&reader, &writer(&["k", "v"]), &TimeZone::UTC, &schema, 1 << 23).unwrap();
-    let messages: [Message<'_>; 3] =
-        [(0, Some(&[0xff, 0xff, 0xff, 0xfe]), Some(b"a"), &[]), (0, Some(b"abc"), Some(b"b"), &[]), (0, None, Some(b"c"), &[])];
+    let messages: [Message<'_>; 3] = [
+        (0, Some(&[0xff, 0xff, 0xff, 0xfe]), Some(b"a"), &[]),
+        (0, Some(b"abc"), Some(b"b"), &[]),
+        (0, None, Some(b"c"), &[]),
+    ];
     let (rows, dirty, _) = convert(&converter, &schema, &messages);
     assert_eq!(rows, [vec![Value::BigInt(-2), Value::text("a")], vec![Value::Null, Value::text("c")]]);
     assert_eq!(dirty.len(), 1);
