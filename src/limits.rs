@@ -6,6 +6,12 @@
 /// Largest Kafka response frame that is read, in bytes; the size field is refused beyond it before memory is taken.
 pub const FRAME_BYTES_MAX: usize = 100 * 1024 * 1024;
 
+/// Memory that decoding one control-plane answer may take, in bytes: some 150,000 partitions of a metadata answer.
+pub const ANSWER_MEMORY_BYTES_MAX: usize = 48 * 1024 * 1024;
+
+/// Bytes of a frame that are reserved on the word of its size field alone; the rest only as bytes arrive.
+pub const FRAME_BYTES_EAGER: usize = 5 * 1024 * 1024;
+
 /// Largest output of decompressing one record batch or message set, in bytes.
 pub const DECOMPRESSED_BATCH_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -26,6 +32,12 @@ pub const FIELD_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Largest JSON or XML answer read from MaxCompute whole, in bytes.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Largest part of an error answer of MaxCompute, or of a gateway before it, that is read, in bytes.
+pub const ERROR_ANSWER_BYTES_MAX: usize = 256 * 1024;
+
+/// Largest file of CA certificates, in bytes.
+pub const CA_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// Largest job or data source file that is read, in bytes.
 pub const JOB_FILE_BYTES_MAX: usize = 16 * 1024 * 1024;

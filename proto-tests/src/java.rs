@@ -39,6 +39,8 @@ fn tool_on(class_path: &str, main_class: &str) -> Command {
     // Not every tool has its options in common with log4j 1; the others do not read this one.
     let log4j = package_folder().join("java/log4j-tools.properties");
     java.args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]);
+    // What is typed and printed is UTF-8, whatever the locale of the machine.
+    java.arg("-Dfile.encoding=UTF-8");
     java.arg(format!("-Dlog4j.configuration=file:{}", log4j.display()));
     java.arg("-cp").arg(class_path).arg(main_class);
     java

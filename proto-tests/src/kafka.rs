@@ -166,14 +166,34 @@ impl KafkaCluster {
 
     /// Creates a topic with TopicCommand.
     pub fn create_topic(&self, topic: &str, partitions: u16, replication_factor: u16) {
+        self.create_topic_with(topic, partitions, replication_factor, &[]);
+    }
+
+    /// The same with further arguments, such as `--config`.
+    pub fn create_topic_with(&self, topic: &str, partitions: u16, replication_factor: u16, arguments: &[&str]) {
         let (partitions, replication_factor) = (partitions.to_string(), replication_factor.to_string());
-        let words = ["--create", "--topic", topic, "--partitions", &partitions, "--replication-factor"];
-        let _output = self.topics(&[&words[..], &[&replication_factor]].concat()).expect_success();
+        let words = ["--create", "--topic", topic, "--partitions", &partitions];
+        let words = [&words[..], &["--replication-factor", &replication_factor], arguments].concat();
+        let _output = self.topics(&words).expect_success();
     }
 
     /// Deletes a topic with TopicCommand.
     pub fn delete_topic(&self, topic: &str) {
         let _output = self.topics(&["--delete", "--topic", topic]).expect_success();
+    }
+
+    /// Deletes the records of a partition below `offset` with DeleteRecordsCommand.
+    pub fn delete_records(&self, topic: &str, partition: i32, offset: i64) {
+        let scratch = Scratch::new("delete-records");
+        let wanted = format!(
+            "{{\"version\":1,\"partitions\":[{{\"topic\":\"{topic}\",\"partition\":{partition},\"offset\":{offset}}}]}}"
+        );
+        let file = scratch.write("offsets.json", wanted);
+        let mut command = self.tool("kafka.admin.DeleteRecordsCommand", "org.apache.kafka.tools.DeleteRecordsCommand");
+        command.args(["--bootstrap-server", &self.servers(), "--offset-json-file"]).arg(file);
+        let _output = run(command, b"", TOOL_LIMIT).expect_success();
+        let starts = self.offsets(topic, -2);
+        assert!(starts.contains(&(partition, offset)), "{topic} begins at {starts:?}");
     }
 
     /// Types `lines` into Kafka's ConsoleProducer, with further `arguments`.

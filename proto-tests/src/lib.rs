@@ -7,9 +7,12 @@
 //! A helper that cannot do its work panics with what it did and the tail of the logs, since a test has nothing better to
 //! do with such an error than to fail.
 
+pub mod cli;
 pub mod java;
 pub mod kafka;
+pub mod maxcompute;
 pub mod port;
 pub mod process;
 pub mod scratch;
+pub mod table;
 pub mod zookeeper;

@@ -15,6 +15,8 @@ pub enum Place {
     },
     /// An override of the command line, with the name as typed.
     Set(String),
+    /// A position outside the job file, such as `datasources.toml:3:1`.
+    Elsewhere(String),
     /// The job as a whole.
     Job,
 }
@@ -97,6 +99,7 @@ impl Place {
         match self {
             Self::File { line, column } => format!("{file}:{line}:{column}"),
             Self::Set(name) => format!("--set {name}"),
+            Self::Elsewhere(place) => place.clone(),
             Self::Job => file.to_owned(),
         }
     }
@@ -105,7 +108,7 @@ impl Place {
     fn rank(&self) -> (usize, usize) {
         match self {
             Self::File { line, column } => (*line, *column),
-            Self::Set(_) | Self::Job => (usize::MAX, 0),
+            Self::Set(_) | Self::Elsewhere(_) | Self::Job => (usize::MAX, 0),
         }
     }
 }
@@ -142,6 +145,11 @@ impl Report {
     /// Adds an error.
     pub(super) fn error(&self, error: JobError) {
         self.inner.borrow_mut().errors.push(error);
+    }
+
+    /// Adds several errors.
+    pub(super) fn errors(&self, errors: Vec<JobError>) {
+        self.inner.borrow_mut().errors.extend(errors);
     }
 
     /// Adds a warning.

@@ -206,6 +206,11 @@ impl<'a> Section<'a> {
         Some(Section::new(self.full(key), node, self.report))
     }
 
+    /// An object inside a list of this one, under a name such as `address[0]`.
+    pub(super) fn entry(&self, name: &str, node: &'a Node) -> Self {
+        Section::new(self.full(name), node, self.report)
+    }
+
     /// Accepts keys that have no effect, and remembers those that are there.
     pub(super) fn ignore(&self, keys: &[&str]) {
         for key in keys {

@@ -23,8 +23,16 @@ impl Source {
         Self { path: path.to_owned(), text: text.to_owned(), code: blank(text) }
     }
 
+    /// Whether the whole file is unit tests: `tests.rs`, or in a folder `tests` below `src`.
+    pub(crate) fn is_unit_test(&self) -> bool {
+        self.path.starts_with("src/") && (self.path.ends_with("/tests.rs") || self.path.contains("/tests/"))
+    }
+
     /// The code before the file's unit tests, which by the house rules close the file.
     pub(crate) fn shipped(&self) -> &str {
+        if self.is_unit_test() {
+            return "";
+        }
         let end = self.code.find("#[cfg(test)]\nmod tests").unwrap_or(self.code.len());
         self.code.get(..end).unwrap_or_default()
     }

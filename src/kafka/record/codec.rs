@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// How the records of a batch are compressed: attribute bits 0 to 2.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Codec {
     /// Not compressed.
     #[default]

@@ -1,0 +1,213 @@
+//! Kafka messages: bytes to values and back, for one request or answer at a time.
+//!
+//! No I/O, no clock. The hot path and the three APIs that carry the user's data (`Fetch`, `ListOffsets`, `OffsetCommit`)
+//! and `ApiVersions` are our own codecs over [`crate::wire`]; the remaining ones go through the `kafka-protocol` crate,
+//! for which this folder is the only door. That crate reserves memory from counts found on the wire, so [`shape`]
+//! walks every such answer first and refuses counts that the bytes at hand cannot hold.
+//!
+//! Invariant: a decoder returns a value or an error for any input, and takes memory in proportion to the input only.
+
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::panic)]
+
+mod admin;
+mod api_versions;
+mod code;
+mod coordinator;
+mod fetch;
+mod foreign;
+mod group;
+mod header;
+mod layout;
+mod list_offsets;
+mod metadata;
+mod negotiate;
+mod offset_commit;
+mod offset_fetch;
+mod produce;
+pub mod shape;
+
+#[cfg(feature = "sandbox")]
+pub mod serve;
+
+use bytes::Bytes;
+
+use crate::wire::{DecodeError, Writer};
+
+pub use admin::{CreateTopicAnswer, CreateTopicCall, DeleteTopicAnswer, DeleteTopicCall};
+pub use api_versions::{ApiVersionsAnswer, ApiVersionsCall};
+pub use code::{CodeClass, ErrorCode};
+pub use coordinator::{FindCoordinatorAnswer, FindCoordinatorCall};
+pub use fetch::{
+    AbortedTransaction, FetchAnswer, FetchCall, FetchPartition, FetchPartitionAnswer, FetchTopic, LeaderHint,
+    NodeEndpoint, TopicRef,
+};
+pub use group::{
+    DescribeGroupsCall, DescribedGroupAnswer, GroupMemberAnswer, ListGroupsAnswer, ListGroupsCall, ListedGroupAnswer,
+    assigned_partitions,
+};
+pub use header::{RequestHeader, decode_response_header, encode_request};
+pub use list_offsets::{ListOffsetsAnswer, ListOffsetsCall, ListOffsetsPartition, ListOffsetsPartitionAnswer};
+pub use metadata::{BrokerAnswer, MetadataAnswer, MetadataCall, PartitionAnswer, TopicAnswer};
+pub use negotiate::{NoCommonVersion, VersionRange, VersionTable};
+pub use offset_commit::{OffsetCommitAnswer, OffsetCommitCall, OffsetCommitPartition};
+pub use offset_fetch::{OffsetFetchAnswer, OffsetFetchCall, OffsetFetchPartition};
+pub use produce::{ProduceAnswer, ProduceCall};
+
+/// One request: what it asks, how it is written and how its answer is read.
+///
+/// `version` is always one that [`VersionTable::pick`] chose for this connection.
+pub trait Call: Send + Sync {
+    /// Which API this is.
+    const API: ApiKey;
+    /// What the broker answers.
+    type Answer: Send;
+
+    /// The highest version in which this very request can be written; the API's own maximum unless the request lacks
+    /// something that newer versions need, such as topic ids.
+    fn version_max(&self) -> i16 {
+        Self::API.versions().max
+    }
+
+    /// Appends the body, without any header.
+    ///
+    /// # Errors
+    /// [`EncodeError`] when a value cannot be written, such as a name of more than 32,767 bytes.
+    fn encode(&self, version: i16, out: &mut Writer) -> Result<(), EncodeError>;
+
+    /// Reads the body of the answer, without its header. Byte fields are slices of `body`.
+    ///
+    /// # Errors
+    /// [`DecodeError`] with the field and its place in `body`.
+    fn decode(version: i16, body: Bytes) -> Result<Self::Answer, DecodeError>;
+}
+
+/// A request that cannot be written: a value that the protocol has no room for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot write {field}: {reason}")]
+pub struct EncodeError {
+    /// The field, or the message when the field is not known.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// A 16-byte topic id (KIP-516); never all zeros, which on the wire means "none".
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicId([u8; 16]);
+
+impl TopicId {
+    /// The id with these bytes; none for sixteen zeros.
+    pub fn new(bytes: [u8; 16]) -> Option<Self> {
+        (bytes != [0; 16]).then_some(Self(bytes))
+    }
+
+    /// The bytes as they stand on the wire.
+    pub const fn bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for TopicId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for byte in self.0 {
+            write!(f, "{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The isolation level of a read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// Everything up to the high watermark, records of open and aborted transactions included.
+    #[default]
+    ReadUncommitted,
+    /// Only what is outside transactions or in committed ones, up to the last stable offset.
+    ReadCommitted,
+}
+
+impl Isolation {
+    /// The protocol's number.
+    pub const fn level(self) -> i8 {
+        match self {
+            Self::ReadUncommitted => 0,
+            Self::ReadCommitted => 1,
+        }
+    }
+}
+
+macro_rules! api_keys {
+    ($($(#[$doc:meta])* $name:ident = $key:literal, versions $min:literal ..= $max:literal, flexible from $flexible:literal;)*) => {
+        /// The APIs forebay speaks, with the versions it can write and read.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum ApiKey {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl ApiKey {
+            /// Every API of this table, in order of its number.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The number on the wire.
+            pub const fn code(self) -> i16 {
+                match self { $(Self::$name => $key,)* }
+            }
+
+            /// Kafka's name for it.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)* }
+            }
+
+            /// The versions our codecs handle, both ends included.
+            pub const fn versions(self) -> VersionRange {
+                match self { $(Self::$name => VersionRange { min: $min, max: $max },)* }
+            }
+
+            /// The first version with compact lengths and tagged fields (KIP-482), whether or not we speak it.
+            pub const fn flexible_from(self) -> i16 {
+                match self { $(Self::$name => $flexible,)* }
+            }
+        }
+    };
+}
+
+// The lower ends are what 0.11.0 and 4.x both accept (KIP-896); the upper ends are what a client without newer features needs.
+api_keys! {
+    /// Appends record batches; v3 is the first with record batches v2.
+    Produce = 0, versions 3..=9, flexible from 9;
+    /// Reads records; v4 brings the last stable offset, v13 topic ids, v16 leader hints.
+    Fetch = 1, versions 4..=16, flexible from 12;
+    /// Looks offsets up by time; v1 is the first with a single offset.
+    ListOffsets = 2, versions 1..=9, flexible from 6;
+    /// Brokers, topics, partitions and leaders; v4 can forbid auto-creation.
+    Metadata = 3, versions 4..=12, flexible from 9;
+    /// Stores a group's offsets.
+    OffsetCommit = 8, versions 2..=8, flexible from 8;
+    /// Reads a group's offsets; v2 can ask for all of them.
+    OffsetFetch = 9, versions 2..=7, flexible from 6;
+    /// Finds the broker that owns a group.
+    FindCoordinator = 10, versions 1..=3, flexible from 3;
+    /// Members and state of groups.
+    DescribeGroups = 15, versions 0..=5, flexible from 5;
+    /// The groups of one broker.
+    ListGroups = 16, versions 0..=5, flexible from 3;
+    /// What a broker speaks.
+    ApiVersions = 18, versions 0..=3, flexible from 3;
+    /// Creates topics; sent to the controller.
+    CreateTopics = 19, versions 2..=4, flexible from 5;
+    /// Deletes topics; sent to the controller.
+    DeleteTopics = 20, versions 1..=3, flexible from 4;
+}
+
+impl ApiKey {
+    /// Whether `version` of this API has compact lengths and tagged fields.
+    pub const fn is_flexible(self, version: i16) -> bool {
+        version >= self.flexible_from()
+    }
+}
+
+impl std::fmt::Display for ApiKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}

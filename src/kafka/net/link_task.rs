@@ -1,0 +1,176 @@
+//! The task that drives one connection, and the handle through which requests reach it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::kafka::msg::{ApiKey, Call, EncodeError, NoCommonVersion, RequestHeader, VersionTable, encode_request};
+use crate::kafka::state::frame::FrameBuffer;
+use crate::kafka::state::link::{Link, LinkFault};
+use crate::wire::DecodeError;
+
+use super::dial::{Stream, io_text};
+use super::{now, sleep_until};
+
+/// A connection to a broker with which versions have been agreed on. Clones share it; when the last one is dropped, the
+/// connection closes.
+#[derive(Clone, Debug)]
+pub(crate) struct LinkHandle {
+    commands: mpsc::Sender<Command>,
+    versions: Arc<VersionTable>,
+    client_id: Arc<str>,
+}
+
+#[derive(Debug)]
+struct Command {
+    api: ApiKey,
+    version: i16,
+    frame: Vec<u8>,
+    patience: Duration,
+    reply: oneshot::Sender<Result<Bytes, LinkFault>>,
+}
+
+/// Why a request over a link has no answer.
+#[derive(Clone, Debug)]
+pub(crate) enum CallFault {
+    /// The connection ended. `sent` tells whether the broker may have seen the request.
+    Link { fault: LinkFault, sent: bool },
+    /// The answer cannot be read.
+    Decode(DecodeError),
+    /// The request cannot be written.
+    Encode(EncodeError),
+    /// No version in common.
+    Version(NoCommonVersion),
+}
+
+impl std::fmt::Display for CallFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Link { fault, .. } => fault.fmt(f),
+            Self::Decode(e) => write!(f, "cannot read the answer: {e}"),
+            Self::Encode(e) => e.fmt(f),
+            Self::Version(e) => e.fmt(f),
+        }
+    }
+}
+
+/// Requests that may queue for one connection. Callers beyond wait; each of them has at most a few requests out.
+const QUEUE_MAX: usize = 64;
+
+impl LinkHandle {
+    /// Takes a fresh stream, agrees on versions and starts the task. The broker has `patience` to answer.
+    ///
+    /// # Errors
+    /// [`LinkFault`] when the agreement fails.
+    pub(crate) async fn open<S: Stream>(stream: S, client_id: Arc<str>, patience: Duration) -> Result<Self, LinkFault> {
+        let mut link = Link::new(client_id.clone());
+        link.start(now(), patience);
+        let (commands, queue) = mpsc::channel(QUEUE_MAX);
+        let (ready, when_ready) = oneshot::channel();
+        tokio::spawn(Driver { link, queue, replies: BTreeMap::new(), ready: Some(ready) }.run(stream));
+        let versions = when_ready.await.unwrap_or(Err(LinkFault::Abandoned))?;
+        Ok(Self { commands, versions, client_id })
+    }
+
+    /// Sends one request and waits for its answer. Dropping the future abandons the answer, not the connection.
+    ///
+    /// # Errors
+    /// [`CallFault`].
+    pub(crate) async fn call<C: Call>(&self, call: &C, patience: Duration) -> Result<C::Answer, CallFault> {
+        let version = self.versions.pick(C::API, call.version_max()).map_err(CallFault::Version)?;
+        let header = RequestHeader { api: C::API, version, correlation_id: 0, client_id: &self.client_id };
+        let frame = encode_request(header, call).map_err(CallFault::Encode)?;
+        let (reply, answer) = oneshot::channel();
+        let command = Command { api: C::API, version, frame, patience, reply };
+        let ended = |sent| CallFault::Link { fault: LinkFault::Closed, sent };
+        self.commands.send(command).await.map_err(|_| ended(false))?;
+        let body = answer.await.map_err(|_| ended(true))?;
+        let body = body.map_err(|fault| CallFault::Link { fault, sent: true })?;
+        C::decode(version, body).map_err(CallFault::Decode)
+    }
+
+    /// Whether the connection has ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.commands.is_closed()
+    }
+}
+
+struct Driver {
+    link: Link,
+    queue: mpsc::Receiver<Command>,
+    replies: BTreeMap<i32, oneshot::Sender<Result<Bytes, LinkFault>>>,
+    ready: Option<oneshot::Sender<Result<Arc<VersionTable>, LinkFault>>>,
+}
+
+impl Driver {
+    /// Runs until the connection fails or every handle is gone.
+    async fn run<S: Stream>(mut self, stream: S) {
+        let (mut read_half, mut write_half) = tokio::io::split(stream);
+        let mut incoming = FrameBuffer::new();
+        let mut outgoing = Bytes::new();
+        loop {
+            if outgoing.is_empty() {
+                outgoing = self.link.poll_transmit().map(Bytes::from).unwrap_or_default();
+            }
+            self.hand_out();
+            if self.link.fault().is_some() {
+                return;
+            }
+            let due = self.link.poll_timeout();
+            // Every branch may be dropped half-way without losing bytes: `read_buf` and `write_buf` move nothing unless
+            // they complete.
+            tokio::select! {
+                read = async { read_half.read_buf(&mut incoming.room()).await } => match read {
+                    Ok(0) => self.link.handle_disconnect(incoming.end()),
+                    Ok(_) => match incoming.take_frame() {
+                        Ok(Some(frame)) => self.link.handle_frame(now(), frame),
+                        Ok(None) => {}
+                        Err(fault) => self.link.handle_disconnect(fault),
+                    },
+                    Err(e) => self.link.handle_disconnect(io_fault(&e)),
+                },
+                written = write_half.write_buf(&mut outgoing), if outgoing.has_remaining() => {
+                    if let Err(e) = written {
+                        self.link.handle_disconnect(io_fault(&e));
+                    }
+                }
+                command = self.queue.recv(), if self.ready.is_none() => match command {
+                    Some(command) => self.take(command),
+                    None => return,
+                },
+                () = sleep_until(due) => self.link.handle_timeout(now()),
+            }
+        }
+    }
+
+    fn take(&mut self, command: Command) {
+        let Command { api, version, frame, patience, reply } = command;
+        let id = self.link.send(now(), patience, api, version, frame);
+        self.replies.insert(id, reply);
+    }
+
+    /// Passes on what the machine has to say. A caller that has gone away does not want its answer.
+    fn hand_out(&mut self) {
+        while let Some(answer) = self.link.poll_answer() {
+            if let Some(reply) = self.replies.remove(&answer.correlation_id) {
+                reply.send(answer.body).ok();
+            }
+        }
+        let outcome = match (self.link.ready(), self.link.fault()) {
+            (Some(versions), _) => Ok(versions.clone()),
+            (None, Some(fault)) => Err(fault.clone()),
+            (None, None) => return,
+        };
+        if let Some(ready) = self.ready.take() {
+            ready.send(outcome).ok();
+        }
+    }
+}
+
+fn io_fault(e: &std::io::Error) -> LinkFault {
+    LinkFault::Io(e.kind(), io_text(e).into())
+}

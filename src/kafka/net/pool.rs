@@ -1,0 +1,109 @@
+//! Connections to brokers, made when they are first needed and shared until they end.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::kafka::state::address::HostPort;
+use crate::kafka::state::cluster::Place;
+use crate::kafka::state::link::LinkFault;
+
+use super::dial::{DialFault, dial};
+use super::link_task::LinkHandle;
+
+/// What a connection is for. A broker serves the requests of one connection one after the other, so what may wait long
+/// (a fetch) has a connection of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Lane {
+    /// Short requests.
+    Control,
+    /// Requests to the coordinator of a group, which wait for its offsets topic.
+    Group,
+    /// The fetches of one consumer.
+    Fetch(u64),
+}
+
+/// Why there is no connection.
+#[derive(Clone, Debug)]
+pub(crate) enum ConnectFault {
+    /// Nothing answered at the address.
+    Dial(DialFault),
+    /// Something answered, but no versions could be agreed on.
+    Handshake(LinkFault),
+    /// The broker advertises an address that cannot be used.
+    Address(String),
+}
+
+impl fmt::Display for ConnectFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dial(fault) => fault.fmt(f),
+            Self::Handshake(LinkFault::Closed) => {
+                // What a TLS port does with a plaintext client, and the other way round.
+                write!(
+                    f,
+                    "connected, but the broker closed the connection at the first request; \
+                           does this port expect TLS, or is it not a Kafka broker?"
+                )
+            }
+            Self::Handshake(fault) => write!(f, "connected, but {fault}"),
+            Self::Address(text) => f.write_str(text),
+        }
+    }
+}
+
+/// The connections of one client.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    client_id: Arc<str>,
+    connect_patience: Duration,
+    request_patience: Duration,
+    slots: Mutex<BTreeMap<(Lane, Place), Arc<Slot>>>,
+}
+
+/// One connection, or the place for it. The lock is held while connecting, so that callers who want the same connection
+/// wait for one attempt instead of each making their own.
+#[derive(Debug, Default)]
+struct Slot {
+    link: tokio::sync::Mutex<Option<(HostPort, LinkHandle)>>,
+}
+
+impl Pool {
+    pub(crate) const fn new(client_id: Arc<str>, connect_patience: Duration, request_patience: Duration) -> Self {
+        Self { client_id, connect_patience, request_patience, slots: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// The connection to `place` for `lane`, made if there is none or if the broker now has another address. Several brokers
+    /// may share an address, so connections are kept by broker and not by address.
+    ///
+    /// # Errors
+    /// [`ConnectFault`] of the one attempt that is made.
+    pub(crate) async fn link(&self, lane: Lane, place: Place, address: &HostPort) -> Result<LinkHandle, ConnectFault> {
+        let slot = self.slots().entry((lane, place)).or_default().clone();
+        let mut held = slot.link.lock().await;
+        if let Some((known, link)) = held.as_ref() {
+            if known == address && !link.is_closed() {
+                return Ok(link.clone());
+            }
+        }
+        *held = None;
+        let stream = dial(address, self.connect_patience).await.map_err(ConnectFault::Dial)?;
+        let link = LinkHandle::open(stream, self.client_id.clone(), self.request_patience)
+            .await
+            .map_err(ConnectFault::Handshake)?;
+        log::debug!("connected to {address}");
+        *held = Some((address.clone(), link.clone()));
+        Ok(link)
+    }
+
+    /// Closes every connection of a lane, once the requests that hold it are done.
+    pub(crate) fn close_lane(&self, lane: Lane) {
+        self.slots().retain(|(other, _), _| *other != lane);
+    }
+
+    fn slots(&self) -> std::sync::MutexGuard<'_, BTreeMap<(Lane, Place), Arc<Slot>>> {
+        // A panic while the map was locked cannot have left it half-changed.
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

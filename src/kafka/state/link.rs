@@ -1,0 +1,303 @@
+//! One connection to one broker: frames, correlation ids, and the agreement on versions.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::kafka::msg::{
+    ApiKey, ApiVersionsCall, Call, EncodeError, ErrorCode, NoCommonVersion, RequestHeader, VersionTable,
+    decode_response_header, encode_request,
+};
+use crate::limits::FRAME_BYTES_MAX;
+use crate::wire::{DecodeError, Reader};
+
+/// The protocol of one connection. Pure: never reads the clock, never touches a socket.
+///
+/// It first agrees on versions (`ApiVersions` v3; a broker older than 2.4 refuses that and is asked again with v0 on the
+/// same connection), then carries requests. A broker answers in the order in which it was asked, so an answer that does
+/// not belong to the oldest request, like a request that is not answered in time, ends the connection.
+///
+/// Inputs: `handle_frame`, `handle_disconnect`, `handle_timeout`. Commands: `start`, `send`.
+/// Outputs, to be drained in this order after any input: `poll_transmit`, `poll_answer`, `poll_timeout`; `ready` and
+/// `fault` tell the phase.
+/// Invariant: every `send` that succeeded is answered exactly once through `poll_answer`, with a body or a fault.
+#[derive(Debug)]
+pub struct Link {
+    client_id: Arc<str>,
+    phase: Phase,
+    correlation_id: i32,
+    outgoing: VecDeque<Vec<u8>>,
+    waiting: VecDeque<Waiting>,
+    answers: VecDeque<Answer>,
+}
+
+#[derive(Clone, Debug)]
+enum Phase {
+    Negotiating,
+    Ready(Arc<VersionTable>),
+    Failed(LinkFault),
+}
+
+#[derive(Debug)]
+struct Waiting {
+    correlation_id: i32,
+    api: ApiKey,
+    version: i16,
+    deadline: Instant,
+    patience: Duration,
+}
+
+/// The outcome of one request.
+#[derive(Debug)]
+pub struct Answer {
+    /// What `send` returned.
+    pub correlation_id: i32,
+    /// The body, without header, as a slice of its frame; or why there is none.
+    pub body: Result<Bytes, LinkFault>,
+}
+
+/// Why a connection ended. Cheap to clone: all requests in flight get the same one.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum LinkFault {
+    /// The broker closed the connection between frames.
+    Closed,
+    /// The broker closed the connection inside a frame.
+    ClosedMidFrame {
+        /// Bytes of the frame that had come, its size field included.
+        received: usize,
+        /// Bytes the frame should have had; none when the size field itself was cut.
+        announced: Option<usize>,
+    },
+    /// The system reported an error.
+    Io(io::ErrorKind, Arc<str>),
+    /// No answer in time.
+    TimedOut {
+        /// What was asked.
+        api: ApiKey,
+        /// How long we waited.
+        after: Duration,
+    },
+    /// A size field below zero or above [`FRAME_BYTES_MAX`].
+    FrameSize(i32),
+    /// An answer with a correlation id that was not due.
+    Correlation {
+        /// The id of the oldest request; none when nothing was asked.
+        due: Option<i32>,
+        /// The id that came.
+        received: i32,
+    },
+    /// A header or the `ApiVersions` answer could not be read.
+    Decode(ApiKey, DecodeError),
+    /// The broker refused `ApiVersions`.
+    Negotiation(ErrorCode),
+    /// The broker is too old or too new to agree on `ApiVersions` itself.
+    NoCommonVersion(NoCommonVersion),
+    /// Our own request could not be written.
+    Encode(EncodeError),
+    /// We closed the connection.
+    Abandoned,
+}
+
+impl fmt::Display for LinkFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => write!(f, "the broker closed the connection"),
+            Self::ClosedMidFrame { received, announced: Some(announced) } => {
+                write!(f, "the broker closed the connection inside a frame, after {received} of {announced} bytes")
+            }
+            Self::ClosedMidFrame { received, announced: None } => {
+                write!(f, "the broker closed the connection inside a frame's size field, after {received} bytes")
+            }
+            Self::Io(_, text) => f.write_str(text),
+            Self::TimedOut { api, after } => write!(f, "no answer to {api} within {} ms", after.as_millis()),
+            Self::FrameSize(size) => {
+                write!(f, "the broker announced a frame of {size} bytes, at most {FRAME_BYTES_MAX} are accepted")
+            }
+            Self::Correlation { due: Some(due), received } => {
+                write!(f, "answer with correlation id {received} where {due} was due")
+            }
+            Self::Correlation { due: None, received } => write!(f, "answer {received} to no request"),
+            Self::Decode(api, e) => write!(f, "cannot read the answer to {api}: {e}"),
+            Self::Negotiation(code) => write!(f, "the broker refused ApiVersions: {code}"),
+            Self::NoCommonVersion(e) => e.fmt(f),
+            Self::Encode(e) => e.fmt(f),
+            Self::Abandoned => write!(f, "the connection was closed by this client"),
+        }
+    }
+}
+
+impl std::error::Error for LinkFault {}
+
+impl Link {
+    /// A connection that has just been made. Call [`Link::start`] next.
+    pub fn new(client_id: Arc<str>) -> Self {
+        Self {
+            client_id,
+            phase: Phase::Negotiating,
+            correlation_id: 0,
+            outgoing: VecDeque::new(),
+            waiting: VecDeque::new(),
+            answers: VecDeque::new(),
+        }
+    }
+
+    /// Begins to agree on versions; the broker has `patience` to answer.
+    pub fn start(&mut self, now: Instant, patience: Duration) {
+        self.negotiate(now, patience, ApiKey::ApiVersions.versions().max);
+    }
+
+    /// Sends a request that [`encode_request`] has written, with any correlation id, in a version that
+    /// [`VersionTable::pick`] gave for this connection. The broker has `patience` to answer. Returns the correlation id
+    /// under which the answer will come.
+    pub fn send(&mut self, now: Instant, patience: Duration, api: ApiKey, version: i16, mut frame: Vec<u8>) -> i32 {
+        let correlation_id = self.correlation_id;
+        self.correlation_id = self.correlation_id.wrapping_add(1).max(0);
+        if let Phase::Failed(fault) = &self.phase {
+            self.answers.push_back(Answer { correlation_id, body: Err(fault.clone()) });
+            return correlation_id;
+        }
+        // Size, API and version come before it.
+        if let Some(slot) = frame.get_mut(8..12) {
+            slot.copy_from_slice(&correlation_id.to_be_bytes());
+        }
+        let deadline = now.checked_add(patience).unwrap_or(now);
+        self.waiting.push_back(Waiting { correlation_id, api, version, deadline, patience });
+        self.outgoing.push_back(frame);
+        correlation_id
+    }
+
+    fn negotiate(&mut self, now: Instant, patience: Duration, version: i16) {
+        let client_id = self.client_id.clone();
+        let header = RequestHeader { api: ApiKey::ApiVersions, version, correlation_id: 0, client_id: &client_id };
+        match encode_request(header, &ApiVersionsCall) {
+            Ok(frame) => {
+                self.send(now, patience, ApiKey::ApiVersions, version, frame);
+            }
+            Err(e) => self.fail(LinkFault::Encode(e)),
+        }
+    }
+
+    /// Takes one frame, without its size field.
+    pub fn handle_frame(&mut self, now: Instant, frame: Bytes) {
+        if matches!(self.phase, Phase::Failed(_)) {
+            return;
+        }
+        if let Err(fault) = self.accept(now, &frame) {
+            self.fail(fault);
+        }
+    }
+
+    fn accept(&mut self, now: Instant, frame: &Bytes) -> Result<(), LinkFault> {
+        let mut reader = Reader::new(frame);
+        let Some(due) = self.waiting.front() else {
+            let received = reader.i32_be("correlation_id").unwrap_or(-1);
+            return Err(LinkFault::Correlation { due: None, received });
+        };
+        let received =
+            decode_response_header(&mut reader, due.api, due.version).map_err(|e| LinkFault::Decode(due.api, e))?;
+        if received != due.correlation_id {
+            return Err(LinkFault::Correlation { due: Some(due.correlation_id), received });
+        }
+        let body = frame.slice(reader.position()..);
+        let Some(due) = self.waiting.pop_front() else { return Ok(()) };
+        match self.phase {
+            Phase::Negotiating => self.agree(now, due.patience, due.version, body),
+            _ => {
+                self.answers.push_back(Answer { correlation_id: received, body: Ok(body) });
+                Ok(())
+            }
+        }
+    }
+
+    fn agree(&mut self, now: Instant, patience: Duration, version: i16, body: Bytes) -> Result<(), LinkFault> {
+        let answer = ApiVersionsCall::decode(version, body).map_err(|e| LinkFault::Decode(ApiKey::ApiVersions, e))?;
+        let table = VersionTable::new(answer.apis);
+        if answer.error.is_ok() {
+            self.phase = Phase::Ready(Arc::new(table));
+            return Ok(());
+        }
+        if answer.error != ErrorCode::UNSUPPORTED_VERSION || version == 0 {
+            return Err(LinkFault::Negotiation(answer.error));
+        }
+        // Since KIP-511 the refusal says which versions the broker has; before, the list is empty and v0 is safe.
+        let version = match table.range(ApiKey::ApiVersions) {
+            Some(_) => {
+                // Below the refused version, so that this ends.
+                table.pick(ApiKey::ApiVersions, version.saturating_sub(1)).map_err(LinkFault::NoCommonVersion)?
+            }
+            None => 0,
+        };
+        self.negotiate(now, patience, version);
+        Ok(())
+    }
+
+    /// Takes the end of the connection.
+    pub fn handle_disconnect(&mut self, fault: LinkFault) {
+        self.fail(fault);
+    }
+
+    /// Takes the passing of time.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let late = self.waiting.iter().find(|waiting| waiting.deadline <= now);
+        if let Some(late) = late {
+            let fault = LinkFault::TimedOut { api: late.api, after: late.patience };
+            self.fail(fault);
+        }
+    }
+
+    fn fail(&mut self, fault: LinkFault) {
+        if matches!(self.phase, Phase::Failed(_)) {
+            return;
+        }
+        for waiting in self.waiting.drain(..) {
+            // The negotiation has no caller.
+            if !matches!(self.phase, Phase::Negotiating) {
+                let body = Err(fault.clone());
+                self.answers.push_back(Answer { correlation_id: waiting.correlation_id, body });
+            }
+        }
+        self.outgoing.clear();
+        self.phase = Phase::Failed(fault);
+    }
+
+    /// The next frame to write, size field included.
+    pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
+        self.outgoing.pop_front()
+    }
+
+    /// The next outcome of a request.
+    pub fn poll_answer(&mut self) -> Option<Answer> {
+        self.answers.pop_front()
+    }
+
+    /// When to call [`Link::handle_timeout`] unless something happens before.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.waiting.iter().map(|waiting| waiting.deadline).min()
+    }
+
+    /// What the broker speaks, once that is known.
+    pub const fn ready(&self) -> Option<&Arc<VersionTable>> {
+        match &self.phase {
+            Phase::Ready(table) => Some(table),
+            _ => None,
+        }
+    }
+
+    /// Why the connection is of no more use, once it is.
+    pub const fn fault(&self) -> Option<&LinkFault> {
+        match &self.phase {
+            Phase::Failed(fault) => Some(fault),
+            _ => None,
+        }
+    }
+
+    /// Whether every request has been answered.
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.outgoing.is_empty()
+    }
+}

@@ -1,0 +1,372 @@
+//! A record becomes a row: which source feeds which table column, and what a value must be to fit.
+//!
+//! Pure. Rules of "Job semantics", sections 2.2, 2.6 and 5. A value that does not fit makes the whole row dirty, with the
+//! column and the reason; nothing wraps, nothing is cut silently.
+
+mod charset;
+mod decimal;
+mod nested;
+mod scalar;
+#[cfg(test)]
+mod tests;
+mod time;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::tz::TimeZone;
+
+use super::json::{self, Leaf, Members};
+use super::stats::Delta;
+use crate::job::{Charset, DataFormat, FieldType, OverLength, ReaderSpec, SourceColumn, WriterColumns, WriterSpec};
+use crate::kafka::record::Record;
+use crate::tunnel::{ColumnType, RowEncoder, TableSchema};
+
+pub use scalar::Scalar;
+
+/// Turns records into rows of one table. Built once a job; cheap to clone for a second reader of the same ranges.
+#[derive(Clone, Debug)]
+pub struct Converter {
+    cells: Vec<Cell>,
+    members: Members,
+    rules: ValueRules,
+    key_type: FieldType,
+    value_type: FieldType,
+    encoding: Charset,
+    header_encoding: Charset,
+    delimiter: Option<String>,
+}
+
+/// What every value is subject to.
+#[derive(Clone, Debug)]
+struct ValueRules {
+    empty_as_null: bool,
+    over_length: OverLength,
+    /// Length from which `over_length` acts, in bytes.
+    field_bytes_limit: usize,
+    /// Length that the service refuses in any case, in bytes.
+    field_bytes_refused: usize,
+    /// Length that a cut value keeps, in bytes.
+    field_bytes_kept: usize,
+    time_zone: TimeZone,
+    date_zone: TimeZone,
+}
+
+#[derive(Clone, Debug)]
+struct Cell {
+    source: Source,
+    source_index: usize,
+    source_name: String,
+    target: usize,
+    target_name: String,
+    target_type: ColumnType,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    Constant(String),
+    Key,
+    Value,
+    Partition,
+    Offset,
+    Timestamp,
+    Headers,
+    Member(usize),
+    Field(usize),
+}
+
+/// The columns of a job and of its table do not fit together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ColumnError {
+    /// The job names a column that the table does not have.
+    Unknown {
+        /// The name in the job.
+        column: String,
+        /// The table's columns.
+        known: Vec<String>,
+    },
+    /// The job names a partition column; rows are not routed by it.
+    IsPartition(String),
+    /// More reader columns than writer columns.
+    TooMany {
+        /// Reader columns.
+        reader: usize,
+        /// Writer columns.
+        writer: usize,
+    },
+}
+
+impl fmt::Display for ColumnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown { column, known } => {
+                write!(f, "the table has no column \"{column}\"; it has {}", known.join(", "))
+            }
+            Self::IsPartition(column) => write!(f, "column \"{column}\" is a partition column of the table"),
+            Self::TooMany { reader, writer } => {
+                write!(
+                    f,
+                    "the reader has {reader} columns and the writer {writer}: every reader column needs a writer column"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for ColumnError {}
+
+/// A record that cannot become a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dirty {
+    /// Position of the source column in the job, counted from 0.
+    pub source_index: usize,
+    /// The source column as the job writes it.
+    pub source_name: String,
+    /// The table column.
+    pub target_name: String,
+    /// The table column's type.
+    pub target_type: String,
+    /// Why the value does not fit; holds the value's start.
+    pub reason: String,
+}
+
+impl fmt::Display for Dirty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { source_index, source_name, target_name, target_type, reason } = self;
+        write!(f, "source column {source_index} {source_name} into {target_name} {target_type}: {reason}")
+    }
+}
+
+impl Converter {
+    /// Matches the columns of a job with those of its table. `field_bytes_max` is the session's `MaxFieldSize`.
+    ///
+    /// # Errors
+    /// [`ColumnError`] when they do not fit together.
+    pub fn new(
+        reader: &ReaderSpec,
+        writer: &WriterSpec,
+        time_zone: &TimeZone,
+        schema: &TableSchema,
+        field_bytes_max: usize,
+    ) -> Result<Self, ColumnError> {
+        let targets = targets(&writer.columns, schema)?;
+        if reader.columns.len() > targets.len() {
+            return Err(ColumnError::TooMany { reader: reader.columns.len(), writer: targets.len() });
+        }
+        let mut paths = Vec::new();
+        let mut cells = BTreeMap::new();
+        for (source_index, (column, target)) in reader.columns.iter().zip(targets).enumerate() {
+            let source = match column {
+                SourceColumn::Constant(text) => Source::Constant(text.clone()),
+                SourceColumn::Key => Source::Key,
+                SourceColumn::Value => Source::Value,
+                SourceColumn::Partition => Source::Partition,
+                SourceColumn::Offset => Source::Offset,
+                SourceColumn::Timestamp => Source::Timestamp,
+                SourceColumn::Headers => Source::Headers,
+                SourceColumn::Field(index) => Source::Field(*index),
+                SourceColumn::Data(path) => {
+                    paths.push((path.whole.as_str(), path.steps.as_slice()));
+                    Source::Member(paths.len().saturating_sub(1))
+                }
+            };
+            let Some(to) = schema.columns.get(target) else { continue };
+            let cell = Cell {
+                source,
+                source_index,
+                source_name: column.to_string(),
+                target,
+                target_name: to.name.clone(),
+                target_type: to.type_.clone(),
+            };
+            cells.insert(target, cell);
+        }
+        let refused = field_bytes_max.max(1);
+        let rules = ValueRules {
+            empty_as_null: writer.empty_as_null,
+            over_length: writer.over_length,
+            field_bytes_limit: writer.odps_field_bytes_max.min(refused),
+            field_bytes_refused: refused,
+            field_bytes_kept: writer.field_bytes_max.min(refused),
+            time_zone: time_zone.clone(),
+            date_zone: writer.date_zone.as_ref().unwrap_or(time_zone).clone(),
+        };
+        let delimiter = match &reader.data_format {
+            DataFormat::Json => None,
+            DataFormat::Text { delimiter } => Some(delimiter.clone()),
+        };
+        Ok(Self {
+            cells: cells.into_values().collect(),
+            members: Members::new(paths),
+            rules,
+            key_type: reader.key_type,
+            value_type: reader.value_type,
+            encoding: reader.encoding,
+            header_encoding: reader.header_encoding,
+            delimiter,
+        })
+    }
+
+    /// Appends the row of `record` to `rows`, or appends nothing and says why. Counts into `delta` what is not dirty but
+    /// worth knowing: values that are not JSON, malformed text, values that were cut.
+    ///
+    /// # Errors
+    /// [`Dirty`] for the first column whose value does not fit.
+    pub fn convert(
+        &self,
+        partition: i32,
+        record: &Record<'_>,
+        rows: &mut RowEncoder,
+        delta: &mut Delta,
+    ) -> Result<(), Box<Dirty>> {
+        let document = self.document(record, delta);
+        let found = match &document {
+            Some(text) => match self.members.find(text) {
+                Ok(found) => found,
+                Err(json::NotJson) => {
+                    delta.non_json_values = delta.non_json_values.saturating_add(1);
+                    json::Found::default()
+                }
+            },
+            None => json::Found::default(),
+        };
+        for cell in &self.cells {
+            let scalar = self.scalar(cell, partition, record, &found, delta);
+            let fits = scalar.and_then(|scalar| {
+                scalar::write(&self.rules, cell.target, &cell.target_type, scalar, self.encoding, rows, delta)
+            });
+            if let Err(reason) = fits {
+                rows.abandon_row();
+                return Err(Box::new(Dirty {
+                    source_index: cell.source_index,
+                    source_name: cell.source_name.clone(),
+                    target_name: cell.target_name.clone(),
+                    target_type: cell.target_type.to_string(),
+                    reason,
+                }));
+            }
+        }
+        rows.end_row();
+        Ok(())
+    }
+
+    /// The value as text, where a data column needs it; a missing value counts as one that is not JSON.
+    fn document<'r>(&self, record: &Record<'r>, delta: &mut Delta) -> Option<Cow<'r, str>> {
+        if self.members.is_empty() {
+            return None;
+        }
+        let (text, malformed) = charset::decode(self.encoding, record.value.unwrap_or_default());
+        if malformed {
+            delta.malformed_text_values = delta.malformed_text_values.saturating_add(1);
+        }
+        Some(text)
+    }
+
+    fn scalar<'v>(
+        &'v self,
+        cell: &'v Cell,
+        partition: i32,
+        record: &Record<'v>,
+        found: &json::Found<'v>,
+        delta: &mut Delta,
+    ) -> Result<Scalar<'v>, String> {
+        Ok(match &cell.source {
+            Source::Constant(text) => Scalar::Text(Cow::Borrowed(text)),
+            Source::Partition => Scalar::Long(i64::from(partition)),
+            Source::Offset => Scalar::Long(record.offset),
+            Source::Timestamp if record.timestamp < 0 => Scalar::Null,
+            Source::Timestamp => Scalar::Long(record.timestamp),
+            Source::Key => self.field(self.key_type, record.key, delta)?,
+            Source::Value => self.field(self.value_type, record.value, delta)?,
+            Source::Headers => Scalar::Text(Cow::Owned(self.headers(record)?)),
+            Source::Member(slot) => match found.raw(*slot).map(json::leaf) {
+                None | Some(Leaf::Null) => Scalar::Null,
+                Some(Leaf::Text { text, malformed }) => {
+                    if malformed {
+                        delta.malformed_text_values = delta.malformed_text_values.saturating_add(1);
+                    }
+                    Scalar::Text(text)
+                }
+            },
+            Source::Field(index) => self.delimited(*index, record, delta),
+        })
+    }
+
+    fn field<'r>(&self, kind: FieldType, bytes: Option<&'r [u8]>, delta: &mut Delta) -> Result<Scalar<'r>, String> {
+        let Some(bytes) = bytes else { return Ok(Scalar::Null) };
+        let wrong = |wanted: usize| {
+            format!("{} bytes where {} takes {wanted}", bytes.len(), format!("{kind:?}").to_uppercase())
+        };
+        Ok(match kind {
+            FieldType::ByteArray => Scalar::Bytes(bytes),
+            FieldType::String => {
+                let (text, malformed) = charset::decode(self.encoding, bytes);
+                if malformed {
+                    delta.malformed_text_values = delta.malformed_text_values.saturating_add(1);
+                }
+                Scalar::Text(text)
+            }
+            FieldType::Short => Scalar::Long(i16::from_be_bytes(bytes.try_into().map_err(|_| wrong(2))?).into()),
+            FieldType::Integer => Scalar::Long(i32::from_be_bytes(bytes.try_into().map_err(|_| wrong(4))?).into()),
+            FieldType::Long => Scalar::Long(i64::from_be_bytes(bytes.try_into().map_err(|_| wrong(8))?)),
+            FieldType::Float => Scalar::Float(f32::from_be_bytes(bytes.try_into().map_err(|_| wrong(4))?)),
+            FieldType::Double => Scalar::Double(f64::from_be_bytes(bytes.try_into().map_err(|_| wrong(8))?)),
+        })
+    }
+
+    /// `[{"key":"k","value":"v"},…]` in record order; a null value is JSON null.
+    fn headers(&self, record: &Record<'_>) -> Result<String, String> {
+        let mut text = String::from("[");
+        for header in record.headers.iter() {
+            let header = header.map_err(|error| format!("damaged headers: {error}"))?;
+            if text.len() > 1 {
+                text.push(',');
+            }
+            text.push_str("{\"key\":");
+            push_json_string(&mut text, &String::from_utf8_lossy(header.key));
+            text.push_str(",\"value\":");
+            match header.value {
+                Some(value) => push_json_string(&mut text, &charset::decode(self.header_encoding, value).0),
+                None => text.push_str("null"),
+            }
+            text.push('}');
+        }
+        text.push(']');
+        Ok(text)
+    }
+
+    fn delimited<'r>(&self, index: usize, record: &Record<'r>, delta: &mut Delta) -> Scalar<'r> {
+        let (Some(value), Some(delimiter)) = (record.value, &self.delimiter) else { return Scalar::Null };
+        let (text, malformed) = charset::decode(self.encoding, value);
+        if malformed && index == 0 {
+            delta.malformed_text_values = delta.malformed_text_values.saturating_add(1);
+        }
+        let field = match text {
+            Cow::Borrowed(text) => text.split(delimiter.as_str()).nth(index).map(Cow::Borrowed),
+            Cow::Owned(text) => text.split(delimiter.as_str()).nth(index).map(|field| Cow::Owned(field.to_owned())),
+        };
+        field.map_or(Scalar::Null, Scalar::Text)
+    }
+}
+
+fn push_json_string(out: &mut String, text: &str) {
+    // Serialising a string cannot fail.
+    out.push_str(&serde_json::to_string(text).unwrap_or_default());
+}
+
+/// The table columns that a job writes, by position in the schema, in the job's order.
+fn targets(columns: &WriterColumns, schema: &TableSchema) -> Result<Vec<usize>, ColumnError> {
+    let WriterColumns::Named(names) = columns else { return Ok((0..schema.columns.len()).collect()) };
+    let find = |name: &String| match schema.columns.iter().position(|c| c.name.eq_ignore_ascii_case(name)) {
+        Some(index) => Ok(index),
+        None if schema.partition_keys.iter().any(|c| c.name.eq_ignore_ascii_case(name)) => {
+            Err(ColumnError::IsPartition(name.clone()))
+        }
+        None => Err(ColumnError::Unknown {
+            column: name.clone(),
+            known: schema.columns.iter().map(|c| c.name.clone()).collect(),
+        }),
+    };
+    names.iter().map(find).collect()
+}

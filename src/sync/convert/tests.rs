@@ -1,0 +1,255 @@
+//! Whole rows: a record in, the cells of a row out, read back by the strict decoder.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::tz::TimeZone;
+
+use super::*;
+use crate::job::{Begin, DataPath, End, Isolation, OdpsConnection, OverLengthLog, PathStep, Routing, Secret};
+use crate::kafka::record::{BatchBuilder, BatchOptions, Decompressor, Header, RecordSet};
+use crate::tunnel::{Column, RowDecoder, Value};
+
+fn reader(columns: Vec<SourceColumn>) -> ReaderSpec {
+    ReaderSpec {
+        servers: vec!["localhost:9092".into()],
+        topic: "t".into(),
+        partitions: None,
+        columns,
+        key_type: FieldType::ByteArray,
+        value_type: FieldType::ByteArray,
+        encoding: Charset::Utf8,
+        header_encoding: Charset::Utf8,
+        data_format: DataFormat::Json,
+        group: None,
+        properties: BTreeMap::new(),
+        client_id: None,
+        isolation: Isolation::ReadUncommitted,
+        begin: Begin::LogStart,
+        end: End::Latest,
+        wait_time: Duration::from_secs(1),
+        old_form: true,
+        stop_when_poll_empty: true,
+        auto_offset_reset: None,
+        fetch_min_bytes: 1,
+        fetch_wait_max: Duration::from_millis(500),
+        fetch_bytes_max: None,
+        partition_fetch_bytes_max: None,
+        request_timeout: None,
+        connect_timeout: None,
+        retry_backoff: None,
+        session_timeout: Duration::from_secs(30),
+        commit_offsets: false,
+        time_zone: TimeZone::UTC,
+    }
+}
+
+fn writer(columns: &[&str]) -> WriterSpec {
+    WriterSpec {
+        connection: OdpsConnection {
+            project: "p".into(),
+            endpoint: "http://localhost/api".into(),
+            tunnel_endpoint: None,
+            access_id: String::new(),
+            access_key: Secret::new(String::new()),
+            security_token: None,
+            schema: None,
+            quota: None,
+            region: None,
+            source: String::new(),
+        },
+        table: "t".into(),
+        partition: String::new(),
+        columns: WriterColumns::Named(columns.iter().map(|name| (*name).to_owned()).collect()),
+        truncate: true,
+        empty_as_null: false,
+        block_bytes: 1 << 26,
+        retries_max: 1,
+        over_length: OverLength::KeepOn,
+        odps_field_bytes_max: 1 << 23,
+        field_bytes_max: 1 << 23,
+        over_length_log: OverLengthLog { enabled: true, count_max: None },
+        pre_sql: Vec::new(),
+        post_sql: Vec::new(),
+        write_timeout: Duration::from_secs(600),
+        routing: Routing::default(),
+        date_zone: None,
+    }
+}
+
+fn schema(columns: &[(&str, &str)]) -> TableSchema {
+    let column = |(name, type_): &(&str, &str)| Column::new(*name, ColumnType::parse(type_).unwrap());
+    TableSchema { columns: columns.iter().map(column).collect(), partition_keys: Vec::new() }
+}
+
+fn data(name: &str) -> SourceColumn {
+    let steps = name.split('.').map(|step| PathStep::Member(step.to_owned())).collect();
+    SourceColumn::Data(DataPath { whole: name.to_owned(), steps })
+}
+
+type Message<'a> = (i64, Option<&'a [u8]>, Option<&'a [u8]>, &'a [Header<'a>]);
+
+/// Converts the messages as offsets 7, 8 … of partition 3.
+fn convert(
+    converter: &Converter,
+    schema: &TableSchema,
+    messages: &[Message<'_>],
+) -> (Vec<Vec<Value>>, Vec<Dirty>, Delta) {
+    let mut batch = BatchBuilder::new(BatchOptions::default());
+    for (timestamp, key, value, headers) in messages {
+        batch.push(*timestamp, *key, *value, headers);
+    }
+    let set = RecordSet::new(Bytes::from(batch.finish(7).unwrap()));
+    let batch = set.batches().next().unwrap().unwrap();
+    let records = batch.decode(&mut Decompressor::new(1 << 20)).unwrap();
+    let (mut rows, mut delta, mut dirty) = (RowEncoder::new(), Delta::default(), Vec::new());
+    for record in records.iter() {
+        if let Err(reason) = converter.convert(3, &record.unwrap(), &mut rows, &mut delta) {
+            dirty.push(*reason);
+        }
+    }
+    let mut decoder = RowDecoder::new(schema);
+    decoder.push(&rows.finish());
+    let mut out = Vec::new();
+    while let Some(row) = decoder.next_row().unwrap() {
+        out.push(row);
+    }
+    (out, dirty, delta)
+}
+
+const SEED: [&str; 8] = ["key", "value", "partition1", "timestamp1", "offset", "t123", "event_id", "tag"];
+
+fn seed() -> (Converter, TableSchema) {
+    let columns = vec![
+        SourceColumn::Key,
+        SourceColumn::Value,
+        SourceColumn::Partition,
+        SourceColumn::Timestamp,
+        SourceColumn::Offset,
+        SourceColumn::Constant("123".into()),
+        data("event_id"),
+        data("tag.desc"),
+    ];
+    let schema = schema(&SEED.map(|name| (name, "string")));
+    let converter = Converter::new(&reader(columns), &writer(&SEED), &TimeZone::UTC, &schema, 1 << 23).unwrap();
+    (converter, schema)
+}
+
+#[test]
+fn the_seed_job_row_by_row() {
+    let (converter, schema) = seed();
+    let json = br#"{"event_id":"e1","tag":{"desc":"d"}}"#;
+    let messages: [Message<'_>; 4] = [
+        (1_700_000_000_123, None, Some(b"123"), &[]),
+        (-1, Some(b"k"), Some(json), &[]),
+        (5, Some(b""), Some(b""), &[]),
+        (5, None, None, &[]),
+    ];
+    let (rows, dirty, delta) = convert(&converter, &schema, &messages);
+    let text = |text: &str| Value::text(text);
+    let expected = [
+        vec![
+            Value::Null,
+            text("123"),
+            text("3"),
+            text("1700000000123"),
+            text("7"),
+            text("123"),
+            Value::Null,
+            Value::Null,
+        ],
+        vec![
+            text("k"),
+            text(std::str::from_utf8(json).unwrap()),
+            text("3"),
+            Value::Null,
+            text("8"),
+            text("123"),
+            text("e1"),
+            text("d"),
+        ],
+        vec![text(""), text(""), text("3"), text("5"), text("9"), text("123"), Value::Null, Value::Null],
+        vec![Value::Null, Value::Null, text("3"), text("5"), text("10"), text("123"), Value::Null, Value::Null],
+    ];
+    assert_eq!(rows, expected);
+    assert!(dirty.is_empty());
+    assert_eq!(delta.non_json_values, 3, "123, the empty value and the tombstone");
+}
+
+#[test]
+fn columns_may_be_a_subset_in_another_order() {
+    let schema = schema(&[("a", "bigint"), ("b", "string"), ("c", "bigint")]);
+    let reader = reader(vec![SourceColumn::Offset, SourceColumn::Value]);
+    let converter = Converter::new(&reader, &writer(&["C", "b"]), &TimeZone::UTC, &schema, 1 << 23).unwrap();
+    let (rows, ..) = convert(&converter, &schema, &[(0, None, Some(b"v"), &[])]);
+    assert_eq!(rows, [vec![Value::Null, Value::text("v"), Value::BigInt(7)]]);
+}
+
+#[test]
+fn columns_that_do_not_fit_are_named() {
+    let schema = schema(&[("a", "bigint")]);
+    let new = |columns: Vec<SourceColumn>, names: &[&str]| {
+        Converter::new(&reader(columns), &writer(names), &TimeZone::UTC, &schema, 1 << 23).map(|_| ()).unwrap_err()
+    };
+    let unknown = new(vec![SourceColumn::Key], &["b"]);
+    assert_eq!(unknown.to_string(), "the table has no column \"b\"; it has a");
+    let many = new(vec![SourceColumn::Key, SourceColumn::Value], &["a"]);
+    assert_eq!(many, ColumnError::TooMany { reader: 2, writer: 1 });
+}
+
+#[test]
+fn headers_keep_order_duplicates_and_nulls() {
+    let schema = schema(&[("h", "string")]);
+    let converter =
+        Converter::new(&reader(vec![SourceColumn::Headers]), &writer(&["h"]), &TimeZone::UTC, &schema, 1 << 23)
+            .unwrap();
+    let headers = [
+        Header { key: b"x", value: Some(b"1\"") },
+        Header { key: b"x", value: None },
+        Header { key: b"\xff", value: Some(b"") },
+    ];
+    let (rows, ..) = convert(&converter, &schema, &[(0, None, None, &headers), (0, None, None, &[])]);
+    let expected = r#"[{"key":"x","value":"1\""},{"key":"x","value":null},{"key":"�","value":""}]"#;
+    assert_eq!(rows, [vec![Value::text(expected)], vec![Value::text("[]")]]);
+}
+
+#[test]
+fn typed_keys_and_dirty_rows() {
+    let schema = schema(&[("k", "bigint"), ("v", "string")]);
+    let reader = ReaderSpec { key_type: FieldType::Integer, ..reader(vec![SourceColumn::Key, SourceColumn::Value]) };
+    let converter = Converter::new(&reader, &writer(&["k", "v"]), &TimeZone::UTC, &schema, 1 << 23).unwrap();
+    let messages: [Message<'_>; 3] = [
+        (0, Some(&[0xff, 0xff, 0xff, 0xfe]), Some(b"a"), &[]),
+        (0, Some(b"abc"), Some(b"b"), &[]),
+        (0, None, Some(b"c"), &[]),
+    ];
+    let (rows, dirty, _) = convert(&converter, &schema, &messages);
+    assert_eq!(rows, [vec![Value::BigInt(-2), Value::text("a")], vec![Value::Null, Value::text("c")]]);
+    assert_eq!(dirty.len(), 1);
+    assert_eq!(dirty[0].to_string(), "source column 0 __key__ into k bigint: 3 bytes where INTEGER takes 4");
+}
+
+#[test]
+fn delimited_values_by_position() {
+    let schema = schema(&[("a", "string"), ("b", "bigint")]);
+    let reader = ReaderSpec {
+        data_format: DataFormat::Text { delimiter: "||".into() },
+        ..reader(vec![SourceColumn::Field(0), SourceColumn::Field(2)])
+    };
+    let converter = Converter::new(&reader, &writer(&["a", "b"]), &TimeZone::UTC, &schema, 1 << 23).unwrap();
+    let (rows, ..) = convert(&converter, &schema, &[(0, None, Some(b"x||y||7"), &[]), (0, None, Some(b"x"), &[])]);
+    assert_eq!(rows, [vec![Value::text("x"), Value::BigInt(7)], vec![Value::text("x"), Value::Null]]);
+}
+
+#[test]
+fn text_in_other_charsets() {
+    let schema = schema(&[("v", "string"), ("n", "string")]);
+    let reader = ReaderSpec { encoding: Charset::Gbk, ..reader(vec![SourceColumn::Value, data("n")]) };
+    let converter = Converter::new(&reader, &writer(&["v", "n"]), &TimeZone::UTC, &schema, 1 << 23).unwrap();
+    let (rows, _, delta) = convert(&converter, &schema, &[(0, None, Some(b"{\"n\":\"\xc4\xe3\"}"), &[])]);
+    assert_eq!(rows, [vec![Value::text("{\"n\":\"你\"}"), Value::text("你")]]);
+    assert_eq!(delta.malformed_text_values, 0);
+}

@@ -1,0 +1,13 @@
+//! Upload sessions as machines: what to ask next, when, and when to stop.
+//!
+//! [`Retry`] decides about one call that can be repeated; [`Commit`] brings a session from "all blocks are sent" to
+//! "committed", "not committed" or "unknown". Neither knows a socket or a clock: time is an argument, as the time that has
+//! passed since a moment of the caller's choice.
+
+mod commit;
+mod retry;
+mod status;
+
+pub use commit::{Commit, CommitAnswer, CommitFailure, CommitRequest};
+pub use retry::{Fault, FaultClass, Next, Retry, RetryPolicy};
+pub use status::{UploadStatus, UploadedBlock};
