@@ -65,13 +65,16 @@ fn folder_of_children(path: &str, root: &str) -> String {
 /// Whether cargo takes this file for the root of a crate.
 fn is_root(path: &str) -> bool {
     let parts: Vec<&str> = path.split('/').collect();
-    match parts[..] {
-        ["src", "lib.rs" | "main.rs" | "build.rs"] | [_, "src", "lib.rs" | "main.rs"] => true,
-        [_, "tests" | "benches" | "examples", _] | [_, "src", "bin", _] | ["src", "bin", _] => true,
-        [_, "tests" | "benches" | "examples", _, "main.rs"] => true,
-        ["proto-tests", "fuzz", "fuzz_targets", _] => true,
-        _ => false,
-    }
+    matches!(
+        parts[..],
+        ["src", "lib.rs" | "main.rs"]
+            | [_, "src", "lib.rs" | "main.rs"]
+            | ["src", "bin", _]
+            | [_, "src", "bin", _]
+            | [_, "tests" | "benches" | "examples", _]
+            | [_, "tests" | "benches" | "examples", _, "main.rs"]
+            | ["proto-tests", "fuzz", "fuzz_targets", _]
+    )
 }
 
 #[test]

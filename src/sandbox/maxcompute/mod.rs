@@ -1,1 +1,261 @@
-//! The local MaxCompute.
+//! A local MaxCompute: the REST interface, the Tunnel and a little SQL on one port, for demos and tests.
+//!
+//! The official SDKs (PyODPS, odps-sdk-java) work against it unmodified. Both hosts of the service are one port: the ODPS
+//! endpoint is `http://host:port/api`, the tunnel endpoint `http://host:port`. Paths are taken with and without `/api` and
+//! with and without a schema level. Tables, partitions and upload sessions are kept in a folder if one is given, else in
+//! memory.
+//!
+//! What it never does: import the client's sessions or HTTP code, so that the two cannot share a mistake.
+//! The invariant: rows are visible exactly when a commit has succeeded, all of them at once, also after a crash.
+//!
+//! # Faults and other orders
+//!
+//! Tests order misbehaviour in the process ([`LocalMaxCompute::faults`], [`LocalMaxCompute::set_switches`],
+//! [`LocalMaxCompute::clock`]) or from outside, under `/__sandbox` (JSON, no signature):
+//!
+//! | Request | Body | Effect |
+//! |---|---|---|
+//! | `POST /__sandbox/faults` | one fault, or `{"faults": […]}` | orders them |
+//! | `GET /__sandbox/faults` | | `{"faults": […]}`, those still waiting |
+//! | `DELETE /__sandbox/faults` | | forgets them |
+//! | `GET /__sandbox/requests` | | `{"requests": […]}`: at_ms, operation, method, target, request_id, headers (no credentials), status |
+//! | `DELETE /__sandbox/requests` | | empties the log |
+//! | `GET`, `POST /__sandbox/switches` | `{"repeated_commit": "ok"\|"status_conflict", "closing_polls": n, "initiating_polls": n}`, any part | answers that the real service leaves open |
+//! | `POST /__sandbox/clock` | `{"advance_s": n}` | moves the clock |
+//! | `GET /__sandbox/sessions` | | `{"uploads": [{"id", "status"}]}` |
+//! | `POST /__sandbox/sessions` | `{"expire": id}` or `{"forget": id}` | ends an upload session |
+//!
+//! A fault is `{"operation": name, "when": "before"|"after", "action": …, "skip": n, "times": n}`; `when` is `before` (no
+//! effect) unless given, `skip` requests of the operation pass first, `times` (1) meet it. Actions and their members:
+//!
+//! | `action` | Members | What the client sees |
+//! |---|---|---|
+//! | `drop` | | the connection closes without an answer |
+//! | `status` | `status`, `code`, `message`, `retry_after_s` | that answer; an empty `code` gives a proxy's HTML page |
+//! | `hold` | `hold_ms` | the answer late |
+//! | `cut_request` | `after_bytes` | the connection closes after so many bytes of its body |
+//! | `cut_answer` | `after_bytes` | the connection closes after so many bytes of the answer's body |
+//!
+//! Operations: `discovery`, `project`, `tenants`, `logview_host`, `authorization`, `schema_list`, `schema`, `table_list`, `table_get`,
+//! `partition_list`, `partition_get`, `upload_create`, `upload_status`, `upload_block`, `upload_commit`, `download_create`,
+//! `download_status`, `download_data`, `download_release`, `instance_submit`, `instance_list`, `instance_status`,
+//! `instance_task_status`, `instance_result`, `instance_other`, `instance_terminate`, `instance_download_create`,
+//! `instance_download_status`, `instance_download_data`, and `*` for any.
+
+mod answer;
+mod auth;
+mod body;
+mod control;
+mod download;
+mod fault;
+mod instance;
+mod meta;
+mod request;
+mod server;
+mod service;
+mod sql;
+mod store;
+mod upload;
+mod xml;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use auth::Account;
+use download::Downloads;
+use instance::Instances;
+use server::Server;
+use service::Service;
+use store::Tables;
+use upload::Uploads;
+
+pub use fault::{Action, Fault, Faults, When};
+pub use service::{LoggedRequest, Switches};
+pub use upload::RepeatedCommit;
+
+use super::clock::SandboxClock;
+use crate::tunnel::{Column, TableSchema};
+
+/// What a local MaxCompute is to be.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct MaxComputeSandboxConfig {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The name of its one project; case does not matter.
+    pub project: String,
+    /// The folder that keeps tables and sessions, created if need be; `None` keeps everything in memory.
+    pub data_dir: Option<PathBuf>,
+    /// The id of its one account.
+    pub access_id: String,
+    /// The account's key. `None` accepts any request, signed or not; with a key, signatures and clocks are verified.
+    pub access_key: Option<String>,
+    /// The STS token that requests must carry, when the account is a temporary one.
+    pub security_token: Option<String>,
+    /// The zone in which SQL reads and shows DATETIME and TIMESTAMP, unless a statement sets `odps.sql.timezone`.
+    pub time_zone: jiff::tz::TimeZone,
+    /// The clock; give a clone of your own to move it.
+    pub clock: SandboxClock,
+}
+
+impl std::fmt::Debug for MaxComputeSandboxConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MaxComputeSandboxConfig")
+            .field("listen", &self.listen)
+            .field("project", &self.project)
+            .field("data_dir", &self.data_dir)
+            .field("access_id", &self.access_id)
+            .field("checks_signatures", &self.access_key.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for MaxComputeSandboxConfig {
+    /// Project `sandbox` on a free port of 127.0.0.1, in memory, any request accepted, UTC.
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            project: "sandbox".to_owned(),
+            data_dir: None,
+            access_id: "sandbox".to_owned(),
+            access_key: None,
+            security_token: None,
+            time_zone: jiff::tz::TimeZone::UTC,
+            clock: SandboxClock::new(),
+        }
+    }
+}
+
+/// A running local MaxCompute. Dropping it stops it in the background; [`LocalMaxCompute::shutdown`] waits for that.
+#[derive(Debug)]
+pub struct LocalMaxCompute {
+    server: Server,
+    service: Arc<Service>,
+}
+
+/// Starts a local MaxCompute on the present tokio runtime.
+///
+/// # Errors
+/// When the address cannot be bound or the data folder cannot be used; the message says which.
+pub async fn start(config: MaxComputeSandboxConfig) -> io::Result<LocalMaxCompute> {
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {}: {error}", config.listen)))?;
+    let address = listener.local_addr()?;
+    let service = Arc::new(service(config, address)?);
+    let server = Server::start(listener, Arc::clone(&service))?;
+    Ok(LocalMaxCompute { server, service })
+}
+
+fn service(config: MaxComputeSandboxConfig, address: SocketAddr) -> io::Result<Service> {
+    let clock = config.clock;
+    let tables = Tables::open(config.data_dir.as_deref(), clock.clone()).map_err(|error| {
+        let folder = config.data_dir.as_ref().map(|folder| folder.display().to_string()).unwrap_or_default();
+        io::Error::new(error.kind(), format!("cannot use the data folder {folder}: {error}"))
+    })?;
+    let tables = Arc::new(tables);
+    let owner = format!("ALIYUN${}", config.access_id);
+    Ok(Service {
+        project: config.project.to_lowercase(),
+        created_ms: clock.now_ms(),
+        account: config.access_key.map(|access_key| Account {
+            access_id: config.access_id,
+            access_key,
+            security_token: config.security_token,
+        }),
+        time_zone: config.time_zone,
+        uploads: Arc::new(Uploads::open(Arc::clone(&tables), clock.clone(), &owner)?),
+        downloads: Downloads::new(clock.clone(), &owner),
+        instances: Arc::new(Instances::new(clock.clone(), &owner)),
+        tables,
+        owner,
+        clock,
+        faults: Arc::default(),
+        log: std::sync::Mutex::default(),
+        switches: std::sync::Mutex::default(),
+        address: address.to_string(),
+    })
+}
+
+impl LocalMaxCompute {
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// The ODPS endpoint, such as `http://127.0.0.1:8080/api`.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}{}", self.address(), request::ENDPOINT_PATH)
+    }
+
+    /// The tunnel endpoint, such as `http://127.0.0.1:8080`.
+    pub fn tunnel_endpoint(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    /// The project's name.
+    pub fn project(&self) -> &str {
+        &self.service.project
+    }
+
+    /// Where to order faults.
+    pub fn faults(&self) -> &Faults {
+        &self.service.faults
+    }
+
+    /// The last requests, oldest first.
+    pub fn requests(&self) -> Vec<LoggedRequest> {
+        self.service.requests()
+    }
+
+    /// How the points behave that the real service leaves open.
+    pub fn switches(&self) -> Switches {
+        self.service.switches()
+    }
+
+    /// Turns the switches.
+    pub fn set_switches(&self, switches: Switches) {
+        self.service.set_switches(switches);
+    }
+
+    /// Its clock.
+    pub fn clock(&self) -> &SandboxClock {
+        &self.service.clock
+    }
+
+    /// Cuts every connection and waits for the end of the server.
+    pub async fn shutdown(self) {
+        self.server.shutdown().await;
+    }
+}
+
+/// A schema as sessions and table answers show it. Lists are never null: Java would not take that.
+fn schema_json(schema: &TableSchema) -> serde_json::Value {
+    let list = |columns: &[Column]| -> Vec<serde_json::Value> {
+        columns
+            .iter()
+            .enumerate()
+            .map(|(index, column)| {
+                json!({
+                    "name": column.name,
+                    "type": column.type_.to_string(),
+                    "comment": column.comment,
+                    "nullable": column.nullable,
+                    "isNullable": column.nullable,
+                    "column_id": index.to_string(),
+                    "label": "",
+                })
+            })
+            .collect()
+    };
+    json!({
+        "columns": list(&schema.columns),
+        "partitionKeys": list(&schema.partition_keys),
+        "IsVirtualView": false,
+    })
+}
