@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use forebay_proto_tests::cli::{forebay, run_forebay};
-use forebay_proto_tests::process::{Output, run};
+use forebay_proto_tests::process::{self, run};
 use forebay_proto_tests::scratch::{Scratch, repository_folder};
 
 use std::time::Duration;
@@ -19,13 +19,27 @@ fn usable_seed() -> String {
 const SOURCES: &str = "[odps_first]\ntype = 'odps'\nproject = 'p'\nendpoint = 'http://127.0.0.1:1/api'\n\
                        access_id = 'i'\naccess_key = '${file:key.txt}'\n";
 
+/// What a command said and how it ended.
+struct Output {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl From<process::Output> for Output {
+    fn from(output: process::Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Self { code: output.code, stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+}
+
 /// Checks or runs `job` in a folder with a data source file.
 fn with_job(job: &str, arguments: &[&str]) -> Output {
     let scratch = Scratch::new("job-files");
     scratch.write("job.json", job);
     scratch.write("sources.toml", SOURCES);
     scratch.write("key.txt", "canary\n");
-    run_forebay(&scratch, arguments)
+    run_forebay(&scratch, arguments).into()
 }
 
 fn lines_with<'a>(output: &'a Output, word: &str) -> Vec<&'a str> {
@@ -35,7 +49,7 @@ fn lines_with<'a>(output: &'a Output, word: &str) -> Vec<&'a str> {
 #[test]
 fn the_reference_job_checks_with_no_warning_but_the_masked_address() {
     let output = with_job(&seed(), &["check", "job.json", "--offline"]);
-    assert_eq!(output.code, Some(0), "{}", output.stderr);
+    assert_eq!(output.code, 0, "{}", output.stderr);
     let warnings = lines_with(&output, "warning: ");
     assert_eq!(warnings.len(), 1, "{}", output.stderr);
     assert!(warnings[0].contains("job.json:8:23: Reader.server: \"47.xxx.xxx.xxx:9092\" is a masked address"));
@@ -53,15 +67,15 @@ fn the_reference_job_checks_with_no_warning_but_the_masked_address() {
     }
 
     let output = with_job(&usable_seed(), &["check", "job.json", "--offline", "--deny-warnings"]);
-    assert_eq!((output.code, lines_with(&output, "warning: ").len()), (Some(0), 0), "{}", output.stderr);
+    assert_eq!((output.code, lines_with(&output, "warning: ").len()), (0, 0), "{}", output.stderr);
     let output = with_job(&seed(), &["check", "job.json", "--offline", "--deny-warnings"]);
-    assert_eq!(output.code, Some(78));
+    assert_eq!(output.code, 78);
 }
 
 #[test]
 fn a_masked_address_stops_a_run_with_the_way_out() {
     let output = with_job(&seed(), &["run", "job.json", "--datasources", "sources.toml"]);
-    assert_eq!(output.code, Some(78));
+    assert_eq!(output.code, 78);
     assert!(output.stderr.contains("error: job.json:8:23: Reader.server: "), "{}", output.stderr);
     assert!(output.stderr.contains("next: ") && output.stderr.contains("--set reader.server="), "{}", output.stderr);
 }
@@ -73,7 +87,7 @@ fn every_mistake_of_a_file_is_shown_with_line_and_column() {
         .replace(r#""beginOffset": "0""#, r#""beginOffset": "5""#)
         .replace(r#""truncate": true"#, r#""truncate": """#);
     let output = with_job(&job, &["run", "job.json", "--datasources", "sources.toml"]);
-    assert_eq!(output.code, Some(78));
+    assert_eq!(output.code, 78);
     for wanted in [
         "warning: job.json:23:13: Reader.Topic is not a known key and has no effect; did you mean topic?",
         "error: job.json:7:22: Reader.topic: is missing",
@@ -89,7 +103,7 @@ fn every_mistake_of_a_file_is_shown_with_line_and_column() {
 fn broken_json_names_line_and_column() {
     let job = usable_seed().replace(r#""keyType": "ByteArray","#, r#""keyType": "ByteArray""#);
     let output = with_job(&job, &["run", "job.json"]);
-    assert_eq!(output.code, Some(78));
+    assert_eq!(output.code, 78);
     assert_eq!(
         output.stderr.trim(),
         "error: job.json:25:13: not valid JSON: expected \",\" or \"}\", but a text begins"
@@ -114,11 +128,11 @@ fn jobs_that_cannot_be_say_so() {
         (String::new(), "job.json:1:1: not valid JSON: expected a value, but the file ends"),
     ] {
         let output = with_job(&job, &["run", "job.json", "--datasources", "sources.toml"]);
-        assert_eq!(output.code, Some(78), "{wanted}\n{}", output.stderr);
+        assert_eq!(output.code, 78, "{wanted}\n{}", output.stderr);
         assert!(output.stderr.contains(wanted), "{wanted}\n{}", output.stderr);
     }
     let output = with_job("", &["run", "nowhere.json"]);
-    assert_eq!((output.code, output.stderr.trim()), (Some(78), "error: nowhere.json: no such file"));
+    assert_eq!((output.code, output.stderr.trim()), (78, "error: nowhere.json: no such file"));
 }
 
 #[test]
@@ -142,14 +156,14 @@ fn variables_and_overrides_reach_the_job() {
             "bizdate=20240101",
         ],
     );
-    assert_eq!(output.code, Some(0), "{}", output.stderr);
+    assert_eq!(output.code, 0, "{}", output.stderr);
     for wanted in ["topic orders at 10.0.0.1:1, 10.0.0.2:2", "group      g;", "partition pt=20240101"] {
         assert!(output.stdout.contains(wanted), "{wanted}\n{}", output.stdout);
     }
     let wrong = with_job(&job, &["run", "job.json", "--set", "Reader.server"]);
-    assert_eq!(wrong.code, Some(2), "{}", wrong.stderr);
+    assert_eq!(wrong.code, 2, "{}", wrong.stderr);
     let wrong = with_job(&job, &["run", "job.json", "-p", "topic=t", "--set", "Nobody.server=a:1"]);
-    assert_eq!(wrong.code, Some(78));
+    assert_eq!(wrong.code, 78);
     assert!(wrong.stderr.contains("--set Nobody.server: the job has no step \"Nobody\""), "{}", wrong.stderr);
 }
 
@@ -158,8 +172,8 @@ fn a_job_may_come_from_standard_input() {
     let scratch = Scratch::new("job-stdin");
     let mut command = forebay(&scratch);
     command.args(["check", "-", "--offline"]);
-    let output = run(command, usable_seed().as_bytes(), Duration::from_secs(60));
-    assert_eq!(output.code, Some(0), "{}", output.stderr);
+    let output = Output::from(run(command, usable_seed().as_bytes(), Duration::from_secs(60)));
+    assert_eq!(output.code, 0, "{}", output.stderr);
     assert!(output.stdout.starts_with("job        stdin (DataWorks script mode)\n"), "{}", output.stdout);
 }
 
@@ -185,7 +199,7 @@ fn no_secret_is_ever_printed() {
     }
     let output =
         with_job(&usable_seed(), &["run", "job.json", "--datasources", "sources.toml", "--deadline", "300ms", "-vvv"]);
-    assert_eq!(output.code, Some(1), "{}", output.stderr);
+    assert_eq!(output.code, 1, "{}", output.stderr);
     assert!(output.stderr.contains("the deadline passed before the end"), "{}", output.stderr);
     assert!(output.stderr.contains("table and group are unchanged"), "{}", output.stderr);
     assert!(!output.stderr.contains("canary"));
@@ -216,10 +230,10 @@ fn the_log_has_datax_lines_or_json_objects() {
 fn help_begins_with_three_examples() {
     for arguments in [vec!["--help"], vec!["run", "--help"], vec!["check", "--help"]] {
         let output = with_job("", &arguments);
-        assert_eq!(output.code, Some(0));
+        assert_eq!(output.code, 0);
         let mut lines = output.stdout.lines();
         assert_eq!(lines.next(), Some("Examples:"), "{arguments:?}");
         assert!(lines.take(3).all(|line| line.starts_with("  forebay ")), "{}", output.stdout);
     }
-    assert_eq!(with_job("", &["run"]).code, Some(2));
+    assert_eq!(with_job("", &["run"]).code, 2);
 }
