@@ -193,7 +193,10 @@ impl Lane {
             block.content.extend(partition, position, target);
             position = position.max(target);
         }
-        let log_end = fetched.log_end();
+        let log_end = match self.consumer_config.isolation {
+            kafka::Isolation::ReadCommitted => fetched.last_stable_offset,
+            kafka::Isolation::ReadUncommitted => fetched.high_watermark,
+        };
         self.shared.end().handle_position(partition, position, log_end);
         self.shared.end_changed.notify_waiters();
         Ok(())
@@ -300,8 +303,9 @@ impl Lane {
             if !error.is_throttled() {
                 attempt = attempt.saturating_add(1);
             }
-            log::warn!("block {id}: {error}; sending it again from its first offset in {} s", backoff.as_secs());
-            tokio::time::sleep(backoff).await;
+            let pause = backoff.max(error.retry_after());
+            log::warn!("block {id}: {error}; sending it again from its first offset in {} s", pause.as_secs());
+            tokio::time::sleep(pause).await;
             backoff = backoff.saturating_mul(2).min(BACKOFF.1);
             self.shared.stats.add_resent_block();
             block.restart();

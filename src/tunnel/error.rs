@@ -3,7 +3,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::session::FaultClass;
 use super::text::cut;
 use crate::limits::PEER_TEXT_BYTES_MAX;
 
@@ -205,15 +204,6 @@ impl Error {
     /// Whether the service cannot have seen the request.
     pub(super) fn is_unsent(&self) -> bool {
         self.0.unsent
-    }
-
-    /// How the retry machines see this failure; for callers with retries of their own.
-    pub fn fault_class(&self) -> FaultClass {
-        match self.0.kind {
-            ErrorKind::Throttled => FaultClass::Throttled,
-            ErrorKind::Unavailable | ErrorKind::DamagedBlock => FaultClass::Server,
-            _ => FaultClass::Final,
-        }
     }
 }
 

@@ -8,63 +8,22 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
 
 use super::answer::ByteStream;
+use crate::tunnel::encode::{Compression, Inflater};
 
-/// `Content-Encoding` of a body. The name `deflate` means zlib, as everywhere in this protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Encoding {
-    Identity,
-    Deflate,
-    SnappyFramed,
-    Lz4Frame,
-    Zstd,
-}
-
-impl Encoding {
-    /// The encoding of a `Content-Encoding` or one element of an `Accept-Encoding`; `None` for an unknown one.
-    pub(super) fn parse(name: &str) -> Option<Self> {
-        Some(match name.trim().to_ascii_lowercase().as_str() {
-            "" | "identity" => Self::Identity,
-            "deflate" => Self::Deflate,
-            "x-snappy-framed" => Self::SnappyFramed,
-            "x-lz4-frame" | "x-odps-lz4-frame" => Self::Lz4Frame,
-            "zstd" => Self::Zstd,
-            _ => return None,
-        })
-    }
-
-    /// Unpacks `source` while it is read.
-    pub(super) fn reader(self, source: BodyReader) -> Box<dyn Read + Send> {
-        match self {
-            Self::Identity => Box::new(source),
-            Self::Deflate => Box::new(flate2::read::ZlibDecoder::new(source)),
-            Self::SnappyFramed => Box::new(snap::read::FrameDecoder::new(source)),
-            Self::Lz4Frame => Box::new(lz4_flex::frame::FrameDecoder::new(source)),
-            Self::Zstd => Box::new(LazyZstd { state: Zstd::New(Some(source)) }),
-        }
+/// Unpacks a body while it is read.
+pub(super) fn unpack(compression: Compression, source: BodyReader) -> Box<dyn Read + Send> {
+    match compression {
+        Compression::Deflate => Box::new(Unpacked(Inflater::new(source, usize::MAX))),
+        // The only other one: as it is. A compression this build does not have was refused by its name.
+        _ => Box::new(source),
     }
 }
 
-/// The zstd decoder reads the frame's header when it is made; that must wait until the body is read.
-struct LazyZstd {
-    state: Zstd,
-}
+struct Unpacked(Inflater<BodyReader>);
 
-enum Zstd {
-    New(Option<BodyReader>),
-    Open(Box<ruzstd::decoding::StreamingDecoder<BodyReader, ruzstd::decoding::FrameDecoder>>),
-}
-
-impl Read for LazyZstd {
+impl Read for Unpacked {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if let Zstd::New(source) = &mut self.state {
-            let source = source.take().ok_or_else(|| io::Error::other("the zstd header was refused"))?;
-            let decoder = ruzstd::decoding::StreamingDecoder::new(source).map_err(io::Error::other)?;
-            self.state = Zstd::Open(Box::new(decoder));
-        }
-        match &mut self.state {
-            Zstd::Open(decoder) => decoder.read(out),
-            Zstd::New(_) => Ok(0),
-        }
+        self.0.next(out).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))
     }
 }
 

@@ -11,12 +11,13 @@ use serde_json::{Value as Json, json};
 use tokio::sync::mpsc;
 
 use super::answer::Refusal;
-use super::body::{Encoding, PIECES_AHEAD};
+use super::body::PIECES_AHEAD;
 use super::schema_json;
 use super::store::rows::{RowScan, Types};
 use super::store::segment::Segment;
 use super::upload::{EXPIRY_MS, FORGOTTEN_MS, http_date, session_id};
 use crate::sandbox::clock::SandboxClock;
+use crate::tunnel::encode::{Compression, Deflater};
 use crate::tunnel::{RowEncoder, TableSchema, Value};
 
 /// What a session reads from.
@@ -183,10 +184,14 @@ impl Selection {
 
 /// Starts reading; the pieces of the body come out of the channel. An error in the middle ends the connection, so the
 /// client never sees a trailer it could take for the end.
-pub(super) fn read(snapshot: Snapshot, selection: Selection, encoding: Encoding) -> mpsc::Receiver<io::Result<Bytes>> {
+pub(super) fn read(
+    snapshot: Snapshot,
+    selection: Selection,
+    compression: Compression,
+) -> mpsc::Receiver<io::Result<Bytes>> {
     let (pieces, body) = mpsc::channel(PIECES_AHEAD);
     tokio::task::spawn_blocking(move || {
-        let mut out = Packer::new(encoding, pieces);
+        let mut out = Packer::new(compression, pieces);
         // A client that went away is no error; one that is still there learns of a damaged block by the cut.
         if let Err(error) = write_rows(&snapshot, &selection, &mut out) {
             log::warn!("local MaxCompute cannot go on with a download: {error}");
@@ -229,53 +234,38 @@ fn write_rows(snapshot: &Snapshot, selection: &Selection, out: &mut Packer) -> i
             }
             encoder.end_row();
             left -= 1;
-            if encoder.pending_bytes() >= PIECE_BYTES && !out.push(&encoder.take())? {
+            if encoder.pending_bytes() >= PIECE_BYTES && !out.push(encoder.take())? {
                 return Ok(());
             }
         }
     }
-    out.push(&encoder.finish())?;
+    out.push(encoder.finish())?;
     out.finish()
 }
 
 /// Packs the body as the client asked and hands it on.
 struct Packer {
     pieces: mpsc::Sender<io::Result<Bytes>>,
-    codec: Codec,
-}
-
-enum Codec {
-    Identity,
-    Deflate(flate2::write::ZlibEncoder<Vec<u8>>),
+    deflater: Option<Deflater>,
 }
 
 impl Packer {
-    fn new(encoding: Encoding, pieces: mpsc::Sender<io::Result<Bytes>>) -> Self {
-        let codec = match encoding {
-            Encoding::Deflate => {
-                Codec::Deflate(flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast()))
-            }
-            _ => Codec::Identity,
-        };
-        Self { pieces, codec }
+    fn new(compression: Compression, pieces: mpsc::Sender<io::Result<Bytes>>) -> Self {
+        Self { pieces, deflater: (compression == Compression::Deflate).then(Deflater::new) }
     }
 
     /// False when nobody reads any more.
-    fn push(&mut self, bytes: &[u8]) -> io::Result<bool> {
-        let ready = match &mut self.codec {
-            Codec::Identity => Bytes::copy_from_slice(bytes),
-            Codec::Deflate(encoder) => {
-                io::Write::write_all(encoder, bytes)?;
-                Bytes::from(std::mem::take(encoder.get_mut()))
-            }
+    fn push(&mut self, bytes: Bytes) -> io::Result<bool> {
+        let ready = match &mut self.deflater {
+            None => bytes,
+            Some(deflater) => deflater.push(&bytes)?,
         };
         Ok(ready.is_empty() || self.pieces.blocking_send(Ok(ready)).is_ok())
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        if let Codec::Deflate(encoder) = &mut self.codec {
-            encoder.try_finish()?;
-            let rest = Bytes::from(std::mem::take(encoder.get_mut()));
+        if let Some(deflater) = self.deflater.take() {
+            let rest = deflater.finish()?;
             // The reader may be gone, which is its right.
             let _ = self.pieces.blocking_send(Ok(rest));
         }
@@ -287,15 +277,11 @@ impl Packer {
     }
 }
 
-/// The encoding of a download: the first acceptable one that this build can write.
-pub(super) fn download_encoding(accept: Option<&str>) -> (Encoding, Option<&'static str>) {
-    let names = accept.unwrap_or_default().split(',');
-    let mut known = names.filter_map(|name| Encoding::parse(name.split(';').next().unwrap_or_default()));
-    if known.any(|encoding| encoding == Encoding::Deflate) {
-        (Encoding::Deflate, Some("deflate"))
-    } else {
-        (Encoding::Identity, None)
-    }
+/// The compression of a download: the first acceptable one that this build can write.
+pub(super) fn download_compression(accept: Option<&str>) -> Compression {
+    let names = accept.unwrap_or_default().split(',').map(|name| name.split(';').next().unwrap_or_default());
+    let mut known = names.filter_map(Compression::of_content_encoding);
+    if known.any(|compression| compression == Compression::Deflate) { Compression::Deflate } else { Compression::None }
 }
 
 const PIECE_BYTES: usize = 64 * 1024;

@@ -16,9 +16,9 @@ use serde_json::json;
 
 use super::answer::{Answer, ByteStream, Content, Refusal, error_answer};
 use super::auth::Account;
-use super::body::{BodyReader, Encoding, Fed, feed, read_whole, stream_of};
+use super::body::{BodyReader, Fed, feed, read_whole, stream_of, unpack};
 use super::control;
-use super::download::{Downloads, Selection, Snapshot, download_encoding, read};
+use super::download::{Downloads, Selection, Snapshot, download_compression, read};
 use super::fault::{Action, Fault, Faults, When};
 use super::instance::{Instances, Submission};
 use super::meta::{self, ProjectFacts};
@@ -27,8 +27,9 @@ use super::server::Cutter;
 use super::sql::SqlContext;
 use super::store::Tables;
 use super::store::table::Table;
-use super::upload::{RepeatedCommit, UploadWanted, Uploads, no_such_partition, no_such_table, partition_of};
+use super::upload::{RepeatedCommit, Upload, UploadWanted, Uploads, no_such_partition, no_such_table, partition_of};
 use crate::sandbox::clock::SandboxClock;
+use crate::tunnel::encode::Compression;
 
 /// Behaviour of the service that is not confirmed, or that tests want to turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -294,7 +295,7 @@ impl Service {
         cut_request: Option<u64>,
     ) -> Result<Option<Answer>, Refusal> {
         let begun = self.check_project(asked).and_then(|()| self.begin_block(asked));
-        let (upload, block_id, version, encoding) = match begun {
+        let (upload, block_id, version, compression) = match begun {
             Ok(begun) => begun,
             Err(refusal) => {
                 // The client reads the answer only after it has sent its body.
@@ -305,7 +306,7 @@ impl Service {
         let (feeder, reader) = BodyReader::new();
         let uploads = Arc::clone(&self.uploads);
         let work = tokio::task::spawn_blocking(move || {
-            let mut source = encoding.reader(reader);
+            let mut source = unpack(compression, reader);
             uploads.put_block(&upload, block_id, version, &mut *source)
         });
         let fed = feed(body, feeder, cut_request).await;
@@ -317,12 +318,12 @@ impl Service {
     }
 
     #[allow(clippy::type_complexity)]
-    fn begin_block(&self, asked: &Asked) -> Result<(Arc<super::upload::Upload>, u32, i64, Encoding), Refusal> {
+    fn begin_block(&self, asked: &Asked) -> Result<(Arc<Upload>, u32, i64, Compression), Refusal> {
         if asked.parameter("arrow").is_some() {
             return Err(Refusal::new(501, "NotImplemented", "the local MaxCompute takes no Arrow blocks yet"));
         }
         let named = asked.header("content-encoding").unwrap_or_default();
-        let encoding = Encoding::parse(named)
+        let compression = Compression::of_content_encoding(named)
             .ok_or_else(|| Refusal::new(400, "MalformedHeaderValue", format!("unknown Content-Encoding '{named}'")))?;
         let version = asked.value("block_version").and_then(|text| text.parse().ok()).unwrap_or(0);
         let (upload, block_id) = self.uploads.begin_block(
@@ -330,7 +331,7 @@ impl Service {
             asked.value("blockid"),
             asked.value("partition"),
         )?;
-        Ok((upload, block_id, version, encoding))
+        Ok((upload, block_id, version, compression))
     }
 
     fn download(&self, asked: &Asked) -> Result<Answer, Refusal> {
@@ -339,9 +340,9 @@ impl Service {
         }
         let snapshot = self.downloads.snapshot(asked.value("downloadid").unwrap_or_default())?;
         let selection = Selection::parse(&snapshot, asked.value("rowrange"), asked.value("columns"))?;
-        let (encoding, named) = download_encoding(asked.header("accept-encoding"));
-        let answer = Answer::streamed(stream_of(read(snapshot, selection, encoding)));
-        Ok(match named {
+        let compression = download_compression(asked.header("accept-encoding"));
+        let answer = Answer::streamed(stream_of(read(snapshot, selection, compression)));
+        Ok(match compression.content_encoding() {
             Some(named) => answer.header("content-encoding", named),
             None => answer,
         })

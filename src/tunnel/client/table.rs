@@ -1,12 +1,12 @@
 //! What the service says about a table.
 
-use super::client::MaxCompute;
-use super::error::{Error, ErrorKind};
-use super::http::Method;
-use super::partition::PartitionSpec;
+use super::MaxCompute;
 use super::request::{Host, Request};
-use super::schema::{Flag, TableSchema};
-use super::xml::Element;
+use crate::tunnel::error::{Error, ErrorKind};
+use crate::tunnel::http::Method;
+use crate::tunnel::partition::PartitionSpec;
+use crate::tunnel::schema::{Flag, TableSchema};
+use crate::tunnel::xml::Element;
 
 /// A table or view, as `GET …/tables/{name}` describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
