@@ -1,6 +1,7 @@
 //! The command line: an assembly of the library's parts. Standard output is data, standard error is talk.
 
 mod args;
+mod connection;
 #[cfg(feature = "sandbox")]
 mod demo;
 mod failure;

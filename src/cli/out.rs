@@ -1,5 +1,7 @@
 //! The only place that prints.
 
+pub(crate) mod table;
+
 use std::io::Write as _;
 use std::process::ExitCode;
 

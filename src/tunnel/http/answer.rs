@@ -143,7 +143,7 @@ fn skew(date: &str, now: jiff::Timestamp) -> Option<String> {
 }
 
 /// The error of a request that brought no whole answer.
-pub(super) fn transport_error(error: reqwest::Error) -> Error {
+pub(super) fn transport_error(host: &str, error: reqwest::Error) -> Error {
     let mut kind = ErrorKind::Unavailable;
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     while let Some(current) = cause {
@@ -157,7 +157,7 @@ pub(super) fn transport_error(error: reqwest::Error) -> Error {
     }
     let unsent = error.is_connect();
     let error = error.without_url();
-    Error::new(kind, describe(&error)).with_unsent(unsent).with_source(error)
+    Error::new(kind, format!("{host}: {}", describe(&error))).with_unsent(unsent).with_source(error)
 }
 
 /// Whether this is TLS refusing the service's certificate, which no repetition cures.
