@@ -126,7 +126,7 @@ impl Header {
 
 /// The window of a window descriptor: an exponent of 5 bits and eighths in 3 (RFC 8878, 3.1.1.1.2).
 fn window_bytes(descriptor: u8) -> u64 {
-    let base = 1_u64 << (u32::from(descriptor >> 3)).saturating_add(10);
+    let base = 1_u64.checked_shl(u32::from(descriptor >> 3).saturating_add(10)).unwrap_or(u64::MAX);
     base.saturating_add((base / 8).saturating_mul(u64::from(descriptor & 0x07)))
 }
 
