@@ -20,6 +20,8 @@ pub(crate) enum Lane {
     Control,
     /// Requests to the coordinator of a group, which wait for its offsets topic.
     Group,
+    /// Records to append and topics to create, which wait for replicas.
+    Write,
     /// The fetches of one consumer.
     Fetch(u64),
 }
@@ -83,9 +85,11 @@ impl Pool {
         let slot = self.slots().entry((lane, place)).or_default().clone();
         let mut held = slot.link.lock().await;
         if let Some((known, link)) = held.as_ref()
-            && known == address && !link.is_closed() {
-                return Ok(link.clone());
-            }
+            && known == address
+            && !link.is_closed()
+        {
+            return Ok(link.clone());
+        }
         *held = None;
         let stream = dial(address, self.connect_patience).await.map_err(ConnectFault::Dial)?;
         let link = LinkHandle::open(stream, self.client_id.clone(), self.request_patience)
