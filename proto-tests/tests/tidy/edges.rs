@@ -33,15 +33,7 @@ const PARTS: &[Part] = &[
     Part { name: "tunnel::session", modules: &["tunnel::session"], may_import: &["tunnel (pure)"] },
     Part {
         name: "tunnel (public API)",
-        modules: &[
-            "tunnel::client",
-            "tunnel::error",
-            "tunnel::http",
-            "tunnel::request",
-            "tunnel::sql",
-            "tunnel::table",
-            "tunnel::upload",
-        ],
+        modules: &["tunnel::client", "tunnel::error", "tunnel::http"],
         may_import: &["wire", "tunnel (pure)", "tunnel::session"],
     },
     Part { name: "job", modules: &["job"], may_import: &[] },
