@@ -185,7 +185,10 @@ fn every_prefix_of_a_set() {
             .collect();
         for cut in 0..bytes.len() {
             let mut walk = RecordSet::new(bytes.slice(..cut)).batches();
-            let read = walk.by_ref().map(|batch| batch.expect("no error for a cut-off entry")).count();
+            let read = walk
+                .by_ref()
+                .filter(|batch| batch.as_ref().expect("no error for a cut-off entry").magic() <= 2)
+                .count();
             let complete = whole.iter().filter(|end| **end <= cut).count();
             assert_eq!(read, complete, "{name} cut at {cut}");
             let at_boundary = cut == 0 || whole.contains(&cut);
