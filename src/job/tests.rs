@@ -469,7 +469,10 @@ fn the_frame_of_a_dataworks_job_is_checked() {
             job(&[kafka.clone(), odps.clone(), step("x", "P", "processor", "")], ""),
             "step \"P\" is of category \"processor\"",
         ),
-        (job(&[kafka.clone(), odps.clone()], r#","order":{"hops":[{"from":"W","to":"R"}]}"#), "\"W\" is not the job's reader"),
+        (
+            job(&[kafka.clone(), odps.clone()], r#","order":{"hops":[{"from":"W","to":"R"}]}"#),
+            "\"W\" is not the job's reader",
+        ),
         (job(&[kafka.clone(), odps.clone()], r#","order":{"hops":[{"from":"R","to":"Q"}]}"#), "there is no step \"Q\""),
         (format!(r#"{{"type":"dag","steps":[{kafka},{odps}]}}"#), "type: \"dag\" is not supported"),
         (format!(r#"{{"steps":[{kafka},{odps}]}}"#), "type: is missing"),

@@ -139,8 +139,9 @@ async fn prepare(spec: &JobSpec) -> Result<Prepared, RunError> {
         old_form: reader.old_form,
     };
     let plan = plan::plan(&rules, &facts).map_err(|error| {
-        RunError::new(RunErrorKind::SafetyStop, error.to_string())
-            .advise("set beginOffset to an existing offset or to seekToBeginning, or autoOffsetReset to earliest or latest")
+        RunError::new(RunErrorKind::SafetyStop, error.to_string()).advise(
+            "set beginOffset to an existing offset or to seekToBeginning, or autoOffsetReset to earliest or latest",
+        )
     })?;
     for note in &plan.notes {
         log::info!("{note}");
@@ -179,8 +180,10 @@ fn target_partition(spec: &JobSpec, table: &Table) -> Result<Option<PartitionSpe
     }
     match (table.schema.is_partitioned(), text.is_empty()) {
         (false, true) => Ok(None),
-        (false, false) => Err(config(format!("table {name} is not partitioned, but the job names partition \"{text}\""))
-            .advise("set partition to \"\"")),
+        (false, false) => {
+            Err(config(format!("table {name} is not partitioned, but the job names partition \"{text}\""))
+                .advise("set partition to \"\""))
+        }
         (true, true) => {
             let keys: Vec<&str> = table.schema.partition_keys.iter().map(|key| key.name.as_str()).collect();
             Err(config(format!("table {name} is partitioned by {}, but the job names no partition", keys.join(", ")))
@@ -208,11 +211,7 @@ fn partitions(spec: &JobSpec, topic: &TopicMetadata) -> Result<Vec<i32>, RunErro
 }
 
 /// Asks the brokers for everything the ranges depend on.
-async fn facts(
-    spec: &JobSpec,
-    client: &Client,
-    partitions: &[i32],
-) -> Result<BTreeMap<i32, PartitionFacts>, RunError> {
+async fn facts(spec: &JobSpec, client: &Client, partitions: &[i32]) -> Result<BTreeMap<i32, PartitionFacts>, RunError> {
     let reader = &spec.reader;
     let isolation = isolation(spec);
     let list = async |at: OffsetAt| {
@@ -250,7 +249,8 @@ async fn facts(
         // An end time that has passed and has no record at or after it means the end of the log.
         fact.end_time_offset =
             end.as_ref().map(|end| end.get(partition).and_then(|listed| listed.offset).unwrap_or(fact.log_end));
-        fact.committed = committed.iter().find(|offset| offset.partition == *partition).and_then(|offset| offset.offset);
+        fact.committed =
+            committed.iter().find(|offset| offset.partition == *partition).and_then(|offset| offset.offset);
     }
     Ok(facts)
 }
@@ -284,9 +284,8 @@ async fn move_records(
     session: &Arc<Upload>,
 ) -> Result<Moved, RunError> {
     let (reader, writer, settings) = (&spec.reader, &spec.writer, &spec.settings);
-    let converter =
-        Converter::new(reader, writer, &settings.time_zone, session.schema(), session.field_bytes_max())
-            .map_err(|error| config(format!("table {}: {error}", writer.table)))?;
+    let converter = Converter::new(reader, writer, &settings.time_zone, session.schema(), session.field_bytes_max())
+        .map_err(|error| config(format!("table {}: {error}", writer.table)))?;
     let stats = Arc::new(Stats::default());
     let ranges = &prepared.plan.ranges;
     let now = Instant::now();
@@ -360,7 +359,8 @@ async fn progress(shared: &Shared, every: Duration, in_range: Option<u64>) -> st
         let now = shared.stats.snapshot();
         log::info!("{}", report::progress_line(&now, &before, every, in_range));
         if now.records_read == before.records_read {
-            let lagging: Vec<String> = shared.end().lagging().take(10).map(|(p, at, _)| format!("{p} at {at}")).collect();
+            let lagging: Vec<String> =
+                shared.end().lagging().take(10).map(|(p, at, _)| format!("{p} at {at}")).collect();
             log::info!("no new records; waiting for partitions {}", lagging.join(", "));
         }
         before = now;
@@ -614,8 +614,11 @@ pub(super) fn kafka_failure(error: &kafka::Error) -> RunError {
     };
     let failure = RunError::new(kind, error.to_string());
     match error.kind() {
-        Kind::Connect => failure.advise("check the reader's server, and that the broker's advertised listeners can be reached from here"),
-        Kind::UnknownTopic => failure.advise("list the topics with: forebay kafka topics --list --bootstrap-server HOST:PORT"),
+        Kind::Connect => failure
+            .advise("check the reader's server, and that the broker's advertised listeners can be reached from here"),
+        Kind::UnknownTopic => {
+            failure.advise("list the topics with: forebay kafka topics --list --bootstrap-server HOST:PORT")
+        }
         _ => failure,
     }
 }
