@@ -122,6 +122,17 @@ impl Request {
             .map_err(|error| BadRequest::Refused { key: self.api.key, why: error.to_string() })
     }
 
+    /// `body` as a whole frame, for the old layouts that the message crate does not write.
+    pub(super) fn answer_bytes(&self, body: &[u8]) -> Result<Bytes, BadRequest> {
+        let size = i32::try_from(body.len().saturating_add(4));
+        let size = size.map_err(|error| BadRequest::Unanswerable { key: self.api.key, why: error.to_string() })?;
+        let mut frame = BytesMut::with_capacity(8 + body.len());
+        frame.put_i32(size);
+        frame.put_i32(self.correlation_id);
+        frame.put_slice(body);
+        Ok(frame.freeze())
+    }
+
     /// `response` as a whole frame, the four bytes of its size included.
     ///
     /// # Errors
