@@ -71,6 +71,7 @@ fn is_root(path: &str) -> bool {
             | [_, "src", "lib.rs" | "main.rs"]
             | ["src", "bin", _]
             | [_, "src", "bin", _]
+            | ["examples", _]
             | [_, "tests" | "benches" | "examples", _]
             | [_, "tests" | "benches" | "examples", _, "main.rs"]
             | ["proto-tests", "fuzz", "fuzz_targets", _]
