@@ -30,10 +30,10 @@ const PARTS: &[Part] = &[
         may_import: &["wire", "kafka::msg", "kafka::record", "kafka::state", "kafka::net"],
     },
     Part { name: "tunnel (pure)", modules: &["tunnel"], may_import: &["wire"] },
-    Part { name: "tunnel::session", modules: &["tunnel::session"], may_import: &["tunnel (pure)"] },
+    Part { name: "tunnel::session", modules: &["tunnel::session", "tunnel::error"], may_import: &["tunnel (pure)"] },
     Part {
         name: "tunnel (public API)",
-        modules: &["tunnel::client", "tunnel::error", "tunnel::http"],
+        modules: &["tunnel::client", "tunnel::http"],
         may_import: &["wire", "tunnel (pure)", "tunnel::session"],
     },
     Part { name: "job", modules: &["job"], may_import: &[] },
