@@ -80,7 +80,7 @@ impl Layout {
 
     pub(crate) fn string<'a>(self, reader: &mut Reader<'a>, field: &'static str) -> Result<&'a str, DecodeError> {
         let at = reader.position();
-        self.nullable_string(reader, field)?.ok_or(DecodeError::new(DecodeFault::UnexpectedNull, field, at))
+        self.nullable_string(reader, field)?.ok_or_else(|| DecodeError::new(DecodeFault::UnexpectedNull, field, at))
     }
 
     pub(crate) fn nullable_string<'a>(

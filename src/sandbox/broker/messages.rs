@@ -89,7 +89,8 @@ impl Request {
         let correlation_id = reader.i32_be("correlation_id")?;
         let api = versions::find(key).ok_or(BadRequest::UnknownApi(key))?;
         let known = (api.min..=api.max).contains(&version);
-        if !known && !(key == versions::key::API_VERSIONS && version > api.max) {
+        let asks_too_much = key == versions::key::API_VERSIONS && version > api.max;
+        if !known && !asks_too_much {
             return Err(BadRequest::UnknownVersion { key, version });
         }
         let client_id = match reader.i16_be("client_id length")? {
