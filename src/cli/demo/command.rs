@@ -1,7 +1,7 @@
 //! A command of the demo: how it is shown and how it is run.
 
 use std::fmt;
-use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::io::{BufRead as _, BufReader, PipeReader, Write as _};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::thread::JoinHandle;
@@ -31,27 +31,24 @@ impl Command {
         Self { input: Some(lines.to_vec()), ..self }
     }
 
-    /// Runs it in `folder`, passes on what it prints as it comes, and gives what it printed to standard output.
+    /// Runs it in `folder`, passes on what it prints as it comes, and gives all of it. Data and talk go through one pipe, or
+    /// they could change places on the way.
     ///
     /// # Errors
     /// When it cannot be started, and when it ends with another code than 0.
     pub(super) async fn run(&self, folder: &Path) -> Result<String, Failure> {
         let failed = |why: String| Failure::new(code::FAILED, format!("forebay {}: {why}", self.arguments.join(" ")));
         let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
+        let (reader, writer) = std::io::pipe().map_err(|error| failed(error.to_string()))?;
         let mut child = std::process::Command::new(program)
             .args(&self.arguments)
             .current_dir(folder)
             .stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() })
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(writer.try_clone().map_err(|error| failed(error.to_string()))?)
+            .stderr(writer)
             .spawn()
             .map_err(|error| failed(error.to_string()))?;
-        let printed = pass_on(child.stdout.take(), |line| {
-            out::bytes(line);
-        });
-        let talked = pass_on(child.stderr.take(), |line| {
-            out::talk(String::from_utf8_lossy(line).trim_end_matches('\n'));
-        });
+        let printed = pass_on(reader);
         if let (Some(lines), Some(mut stdin)) = (&self.input, child.stdin.take()) {
             let typed = lines.iter().map(|line| format!("{line}\n")).collect::<String>();
             // A few lines: they fit into the pipe, so nobody waits here. A process that ended early says why itself.
@@ -65,9 +62,7 @@ impl Command {
                 Err(error) => return Err(failed(error.to_string())),
             }
         };
-        let panicked = |_| failed("its output could not be read".to_owned());
-        let printed = printed.join().map_err(panicked)?;
-        talked.join().map_err(panicked)?;
+        let printed = printed.join().map_err(|_| failed("its output could not be read".to_owned()))?;
         if !status.success() {
             return Err(failed(status.to_string()));
         }
@@ -88,14 +83,14 @@ impl Drop for Running {
 }
 
 /// Reads lines in a thread of its own, shows each, and gives all of them at the end.
-fn pass_on(pipe: Option<impl Read + Send + 'static>, show: impl Fn(&[u8]) + Send + 'static) -> JoinHandle<Vec<u8>> {
+fn pass_on(pipe: PipeReader) -> JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
         let mut all = Vec::new();
-        let Some(pipe) = pipe else { return all };
         let mut pipe = BufReader::new(pipe);
         let mut line = Vec::new();
         while pipe.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
-            show(&line);
+            // Nobody may be there to see it; the step is done all the same.
+            out::bytes(&line);
             all.append(&mut line);
         }
         all
