@@ -13,6 +13,12 @@ pub(crate) fn data(text: &str) {
     drop(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
 }
 
+/// Prints bytes to standard output as they are; says whether there still is a reader.
+pub(crate) fn bytes(bytes: &[u8]) -> bool {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).is_ok()
+}
+
 /// Prints a line to standard error.
 pub(crate) fn talk(line: &str) {
     let mut stderr = std::io::stderr().lock();

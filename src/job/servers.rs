@@ -49,7 +49,7 @@ fn is_masked(host: &str) -> bool {
     let is_cross = |label: &&str| !label.is_empty() && label.chars().all(|c| matches!(c, 'x' | 'X'));
     let is_number = |label: &&str| label.parse::<u8>().is_ok();
     let like_ip = labels.len() == 4 && labels.iter().all(|label| is_cross(label) || is_number(label));
-    host.contains('*') || (like_ip && labels.iter().any(|label| is_cross(label)))
+    host.contains('*') || (like_ip && labels.iter().any(is_cross))
 }
 
 #[cfg(test)]

@@ -236,7 +236,9 @@ impl Consumer {
 
     fn error(&self, failure: &Failure<Error>) -> Error {
         let error = self.cause_error(&failure.partition, &failure.cause);
-        if failure.attempts > 1 { error.gave_up(failure.after, failure.attempts) } else { error }
+        // What a broker has told for certain was not a matter of patience.
+        let is_certain = matches!(failure.cause, Cause::TopicDeleted { .. } | Cause::OutOfRange { .. });
+        if is_certain || failure.attempts <= 1 { error } else { error.gave_up(failure.after, failure.attempts) }
     }
 
     fn cause_error(&self, partition: &TopicPartition, cause: &Cause<Error>) -> Error {

@@ -1,4 +1,6 @@
-//! What answers do to the machine.
+//! What answers do to the machine: its inputs.
+//!
+//! Inputs: `handle_answer`, `handle_metadata`, `handle_range`. Outputs: see [`FetchState`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
