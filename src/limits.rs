@@ -33,6 +33,12 @@ pub const FIELD_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Largest JSON or XML answer read from MaxCompute whole, in bytes.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// Largest part of an error answer of MaxCompute, or of a gateway before it, that is read, in bytes.
+pub const ERROR_ANSWER_BYTES_MAX: usize = 256 * 1024;
+
+/// Largest file of CA certificates, in bytes.
+pub const CA_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
 /// Largest job or data source file that is read, in bytes.
 pub const JOB_FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -41,11 +47,6 @@ pub const JOB_DEPTH_MAX: usize = 64;
 
 /// Largest secret read by `${file:/path}`, in bytes.
 pub const SECRET_FILE_BYTES_MAX: usize = 64 * 1024;
-/// Largest part of an error answer of MaxCompute, or of a gateway before it, that is read, in bytes.
-pub const ERROR_ANSWER_BYTES_MAX: usize = 256 * 1024;
-
-/// Largest file of CA certificates, in bytes.
-pub const CA_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// Nesting of a MaxCompute type text, such as `array<array<bigint>>`.
 pub const TYPE_DEPTH_MAX: usize = 32;

@@ -1,4 +1,3 @@
-import java.io.IOException;
 import java.lang.reflect.Method;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
@@ -6,11 +5,9 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.zip.CRC32C;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.header.internals.RecordHeader;
 import org.apache.kafka.common.record.*;
-import org.apache.kafka.common.record.Record;
 
 /**
  * Writes record vectors with Kafka's own classes: the bytes, and what those same classes read in them.
@@ -198,75 +195,19 @@ public class RecordVectors {
         return text.substring(0, length);
     }
 
-    static void write(String name, String what, ByteBuffer bytes) throws IOException {
+    static void write(String name, String what, ByteBuffer bytes) throws Exception {
         byte[] all = new byte[bytes.remaining()];
         bytes.duplicate().get(all);
         List<String> lines = new ArrayList<>();
         lines.add("# " + what);
         lines.add("# written by kafka-clients " + version + " through proto-tests/java/RecordVectors.java");
-        lines.add("# the lines that follow are what the same client reads in it");
-        for (RecordBatch batch : MemoryRecords.readableRecords(ByteBuffer.wrap(all)).batches()) {
-            batch.ensureValid();
-            lines.add("#batch " + show(batch));
-            for (Record record : batch) {
-                record.ensureValid();
-                lines.add("#record " + show(batch, record));
-            }
+        lines.add("# the lines that follow are what the same client reads in it, through RecordReader.java");
+        for (String line : RecordReader.lines(all)) {
+            lines.add("#" + line);
         }
         for (int at = 0; at < all.length; at += 64) {
-            lines.add(hex(ByteBuffer.wrap(all, at, Math.min(64, all.length - at))));
+            lines.add(RecordReader.hex(ByteBuffer.wrap(all, at, Math.min(64, all.length - at))));
         }
         Files.write(folder.resolve(name + "-by-" + version + ".hex"), lines);
-    }
-
-    static String show(RecordBatch batch) {
-        String type = batch.isControlBatch() ? control(batch) : null;
-        return "{\"magic\":" + batch.magic() + ",\"codec\":\"" + batch.compressionType().name + "\",\"base_offset\":"
-                + batch.baseOffset() + ",\"last_offset\":" + batch.lastOffset() + ",\"next_offset\":" + batch.nextOffset()
-                + ",\"count\":" + batch.countOrNull() + ",\"leader_epoch\":" + batch.partitionLeaderEpoch()
-                + ",\"timestamp_type\":\"" + batch.timestampType() + "\",\"max_timestamp\":" + batch.maxTimestamp()
-                + ",\"producer_id\":" + batch.producerId() + ",\"producer_epoch\":" + batch.producerEpoch()
-                + ",\"base_sequence\":" + batch.baseSequence() + ",\"transactional\":" + batch.isTransactional()
-                + ",\"control\":" + batch.isControlBatch() + ",\"marker\":" + type + ",\"size\":" + batch.sizeInBytes() + "}";
-    }
-
-    static String control(RecordBatch batch) {
-        for (Record record : batch) {
-            return "\"" + ControlRecordType.parse(record.key()) + "\"";
-        }
-        return null;
-    }
-
-    static String show(RecordBatch batch, Record record) {
-        List<String> headers = new ArrayList<>();
-        for (Header header : record.headers()) {
-            byte[] value = header.value();
-            headers.add("[" + show(ByteBuffer.wrap(bytes(header.key()))) + ","
-                    + show(value == null ? null : ByteBuffer.wrap(value)) + "]");
-        }
-        return "{\"offset\":" + record.offset() + ",\"timestamp\":" + record.timestamp() + ",\"key\":" + show(record.key())
-                + ",\"value\":" + show(record.value()) + ",\"headers\":[" + String.join(",", headers) + "]}";
-    }
-
-    /** Hexadecimal digits; of long values the length and the CRC-32C. */
-    static String show(ByteBuffer bytes) {
-        if (bytes == null) {
-            return "null";
-        }
-        if (bytes.remaining() <= 512) {
-            return "\"" + hex(bytes) + "\"";
-        }
-        CRC32C crc = new CRC32C();
-        crc.update(bytes.duplicate());
-        return "{\"bytes\":" + bytes.remaining() + ",\"crc32c\":" + crc.getValue() + "}";
-    }
-
-    static String hex(ByteBuffer bytes) {
-        StringBuilder text = new StringBuilder();
-        ByteBuffer rest = bytes.duplicate();
-        while (rest.hasRemaining()) {
-            text.append(String.format("%02x", rest.get()));
-        }
-        return text.toString();
     }
 }

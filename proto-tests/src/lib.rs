@@ -10,7 +10,9 @@
 pub mod cli;
 pub mod java;
 pub mod kafka;
+pub mod maxcompute;
 pub mod port;
 pub mod process;
 pub mod scratch;
+pub mod table;
 pub mod zookeeper;

@@ -71,6 +71,11 @@ impl Server {
             .unwrap_or_else(|| panic!("{} still runs after {limit:?}\n{}", self.name, self.log_tail()))
     }
 
+    /// How the process ended, if it does within `limit`.
+    pub fn ended_within(&mut self, limit: Duration) -> Option<ExitStatus> {
+        self.group.wait(limit)
+    }
+
     /// Kills the process and all that it started, and waits for its end.
     pub fn kill(&mut self) {
         self.group.kill();
@@ -290,7 +295,7 @@ impl Group {
             if status.is_some() || Instant::now() >= deadline {
                 return status;
             }
-            thread::sleep(POLL);
+            thread::sleep(POLL.min(limit));
         }
     }
 

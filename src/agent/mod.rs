@@ -1,1 +1,3 @@
 //! Process concerns of a long-running forebay.
+
+pub mod logging;

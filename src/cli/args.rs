@@ -2,22 +2,50 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
+use log::LevelFilter;
 
 use super::Failure;
+use crate::agent::logging::{self, LogFormat};
 
 /// Moves Kafka topics into MaxCompute tables, and speaks to both by hand.
 #[derive(Debug, Parser)]
-#[command(name = "forebay", version, max_term_width = 100)]
+#[command(name = "forebay", version, max_term_width = 100, before_help = EXAMPLES)]
 pub(super) struct Args {
     #[command(subcommand)]
     pub(super) command: Command,
+    #[command(flatten)]
+    pub(super) log: LogOptions,
 }
+
+#[cfg(feature = "sandbox")]
+const EXAMPLES: &str = "\
+Examples:
+  forebay demo                                        the whole tour, with nothing else installed
+  forebay run job.json --set reader.server=host:9092  run a DataWorks or DataX job
+  forebay sql -e 'select * from testkafka'            look at the rows";
+
+#[cfg(not(feature = "sandbox"))]
+const EXAMPLES: &str = "\
+Examples:
+  forebay check job.json --offline                    what a DataWorks or DataX job means
+  forebay run job.json --set reader.server=host:9092  run it
+  forebay sql -e 'select * from testkafka'            look at the rows";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Run one job file to its end
+    ///
+    /// Reads the topic, writes the table, commits both, and ends by the job's own end rule. Nothing in the table changes before
+    /// the one commit at the end: a run that fails or is stopped leaves table and group as they were. Exit codes: 0 done, 65
+    /// too many dirty rows, 69 Kafka or MaxCompute unavailable, 76 a person must decide, 77 no permission, 78 the job cannot be
+    /// used, 130 and 143 stopped.
     Run(super::run::RunArgs),
+    /// Say what a job file means, and look whether it could run
+    ///
+    /// Says on standard output what the job means, and on standard error what may be a mistake. Then it contacts Kafka and
+    /// MaxCompute, without writing anything.
+    Check(super::check::CheckArgs),
     /// Run SQL on MaxCompute and print the result
     Sql(super::sql::SqlArgs),
     /// Topics, groups, producing and consuming, as kafka-*.sh do
@@ -34,6 +62,7 @@ impl Command {
     pub(super) async fn run(self) -> Result<ExitCode, Failure> {
         match self {
             Self::Run(args) => args.run().await,
+            Self::Check(args) => args.run().await,
             Self::Sql(args) => args.run().await,
             Self::Kafka(args) => args.run().await,
             #[cfg(feature = "sandbox")]
@@ -41,5 +70,86 @@ impl Command {
             #[cfg(feature = "sandbox")]
             Self::Demo(args) => args.run().await,
         }
+    }
+
+    /// A run's log is its account; elsewhere only what goes wrong is worth a line.
+    const fn log_level(&self) -> LevelFilter {
+        match self {
+            Self::Run(_) => LevelFilter::Info,
+            _ => LevelFilter::Warn,
+        }
+    }
+}
+
+/// What is logged, and how. The log goes to standard error.
+#[derive(Debug, clap::Args)]
+pub(super) struct LogOptions {
+    /// More log lines; may be repeated
+    #[arg(short = 'v', long, action = clap::ArgAction::Count, global = true, help_heading = LOG)]
+    verbose: u8,
+
+    /// Fewer log lines; may be repeated
+    #[arg(short = 'q', long, action = clap::ArgAction::Count, global = true, help_heading = LOG)]
+    quiet: u8,
+
+    /// The level that is logged
+    #[arg(long, value_name = "LEVEL", env = "FOREBAY_LOG_LEVEL", global = true, help_heading = LOG, ignore_case = true, value_enum)]
+    log_level: Option<LogLevel>,
+
+    /// The form of log lines
+    #[arg(long, value_name = "FORMAT", env = "FOREBAY_LOG_FORMAT", global = true, help_heading = LOG,
+          default_value = "text", value_enum)]
+    log_format: LogFormatName,
+}
+
+const LOG: &str = "Log";
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogLevel {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormatName {
+    /// As DataX prints them
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+impl Args {
+    /// Starts the log as asked for.
+    pub(super) fn start_log(&self) {
+        let base = match self.log.log_level {
+            None => self.command.log_level(),
+            Some(LogLevel::Off) => LevelFilter::Off,
+            Some(LogLevel::Error) => LevelFilter::Error,
+            Some(LogLevel::Warn) => LevelFilter::Warn,
+            Some(LogLevel::Info) => LevelFilter::Info,
+            Some(LogLevel::Debug) => LevelFilter::Debug,
+            Some(LogLevel::Trace) => LevelFilter::Trace,
+        };
+        let format = match self.log.log_format {
+            LogFormatName::Text => LogFormat::Text,
+            LogFormatName::Json => LogFormat::Json,
+        };
+        let steps = i32::from(self.log.verbose) - i32::from(self.log.quiet);
+        logging::start(logging::shifted(base, steps), format);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Args::command().debug_assert();
     }
 }

@@ -1,9 +1,13 @@
 //! The command line: an assembly of the library's parts. Standard output is data, standard error is talk.
 
 mod args;
+mod check;
+mod connection;
 #[cfg(feature = "sandbox")]
 mod demo;
+mod engine;
 mod failure;
+mod job;
 mod kafka;
 pub(crate) mod out;
 mod run;
@@ -26,7 +30,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(args) => args,
         Err(error) => return out::usage(&error),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    args.start_log();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("worker").enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return out::failure(&Failure::new(1, format!("cannot start the runtime: {error}"))),

@@ -1,5 +1,7 @@
 //! The only place that prints.
 
+pub(crate) mod table;
+
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -9,6 +11,12 @@ use super::Failure;
 pub(crate) fn data(text: &str) {
     let mut stdout = std::io::stdout().lock();
     drop(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
+}
+
+/// Prints bytes to standard output as they are; says whether there still is a reader.
+pub(crate) fn bytes(bytes: &[u8]) -> bool {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).is_ok()
 }
 
 /// Prints a line to standard error.

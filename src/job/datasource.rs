@@ -289,7 +289,7 @@ pub(super) fn complete(
     let addresses = [("endpoint", keys.endpoint.as_deref()), ("tunnel endpoint", keys.tunnel_endpoint.as_deref())];
     let mut addresses_fit = true;
     for (what, address) in addresses {
-        if let Some(why) = address.and_then(|address| address_fault(address)) {
+        if let Some(why) = address.and_then(address_fault) {
             addresses_fit = false;
             report.error(JobError::new(place.clone(), key, format!("{} gives an {what} that {why}", origin.label)));
         }

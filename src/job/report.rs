@@ -78,11 +78,16 @@ impl JobError {
         self
     }
 
-    /// One line, or two with advice: `file:line:column: key: message`.
-    pub fn render(&self, file: &str) -> String {
+    /// One line: `file:line:column: key: message`.
+    pub fn headline(&self, file: &str) -> String {
         let key = if self.key.is_empty() { String::new() } else { format!("{}: ", self.key) };
+        format!("{}: {key}{}", self.place.render(file), self.message)
+    }
+
+    /// The headline, and the next step on a line of its own where there is one.
+    pub fn render(&self, file: &str) -> String {
         let next = self.advice.as_ref().map(|advice| format!("\n  next: {advice}")).unwrap_or_default();
-        format!("{}: {key}{}{next}", self.place.render(file), self.message)
+        format!("{}{next}", self.headline(file))
     }
 }
 

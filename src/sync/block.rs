@@ -167,6 +167,14 @@ impl SendError {
         }
     }
 
+    /// The pause that the service asked for; zero if it did not.
+    pub(super) fn retry_after(&self) -> Duration {
+        match self {
+            Self::Tunnel(error) => error.retry_after().unwrap_or_default(),
+            Self::TimedOut(_) | Self::Lost(_) => Duration::ZERO,
+        }
+    }
+
     /// Whether the service asked for patience; such answers do not use up attempts.
     pub(super) fn is_throttled(&self) -> bool {
         matches!(self, Self::Tunnel(error) if error.kind() == tunnel::ErrorKind::Throttled)

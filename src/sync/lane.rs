@@ -55,7 +55,8 @@ impl Shared {
         if id < BLOCKS_PER_SESSION_MAX {
             return Ok(id);
         }
-        let message = format!("the job needs more than {BLOCKS_PER_SESSION_MAX} blocks, the most one upload session has");
+        let message =
+            format!("the job needs more than {BLOCKS_PER_SESSION_MAX} blocks, the most one upload session has");
         Err(RunError::new(RunErrorKind::Failed, message).advise("raise blockSizeInMB, or split the range"))
     }
 }
@@ -92,8 +93,7 @@ impl Lane {
             .filter(|range| !self.shared.end().reached(range.partition))
             .map(|range| (range.partition, range.begin))
             .collect();
-        let mut consumer =
-            Consumer::new(&self.client, self.consumer_config.clone(), &self.shared.topic, &starts);
+        let mut consumer = Consumer::new(&self.client, self.consumer_config.clone(), &self.shared.topic, &starts);
         let mut open: Vec<i32> = starts.iter().map(|(partition, _)| *partition).collect();
         let mut decompressor = Decompressor::new(DECOMPRESSED_BATCH_BYTES_MAX);
         let mut block = OpenBlock::default();
@@ -193,7 +193,10 @@ impl Lane {
             block.content.extend(partition, position, target);
             position = position.max(target);
         }
-        let log_end = fetched.log_end();
+        let log_end = match self.consumer_config.isolation {
+            kafka::Isolation::ReadCommitted => fetched.last_stable_offset,
+            kafka::Isolation::ReadUncommitted => fetched.high_watermark,
+        };
         self.shared.end().handle_position(partition, position, log_end);
         self.shared.end_changed.notify_waiters();
         Ok(())
@@ -206,7 +209,8 @@ impl Lane {
         block: &mut OpenBlock,
         delta: &mut Delta,
     ) -> Result<(), RunError> {
-        let bytes = (record.key.map_or(0, <[u8]>::len) as u64).saturating_add(record.value.map_or(0, <[u8]>::len) as u64);
+        let bytes =
+            (record.key.map_or(0, <[u8]>::len) as u64).saturating_add(record.value.map_or(0, <[u8]>::len) as u64);
         delta.records_read = delta.records_read.saturating_add(1);
         delta.bytes_read = delta.bytes_read.saturating_add(bytes);
         match self.converter.convert(partition, record, &mut block.rows, delta) {
@@ -300,8 +304,9 @@ impl Lane {
             if !error.is_throttled() {
                 attempt = attempt.saturating_add(1);
             }
-            log::warn!("block {id}: {error}; sending it again from its first offset in {} s", backoff.as_secs());
-            tokio::time::sleep(backoff).await;
+            let pause = backoff.max(error.retry_after());
+            log::warn!("block {id}: {error}; sending it again from its first offset in {} s", pause.as_secs());
+            tokio::time::sleep(pause).await;
             backoff = backoff.saturating_mul(2).min(BACKOFF.1);
             self.shared.stats.add_resent_block();
             block.restart();
@@ -379,7 +384,8 @@ impl Lane {
 
     fn damaged(&self, partition: i32, error: &crate::wire::DecodeError) -> RunError {
         let message = format!("topic \"{}\" partition {partition}: damaged record: {error}", self.shared.topic);
-        RunError::new(RunErrorKind::SafetyStop, message).advise("the broker's log is damaged there; skip it by beginOffset")
+        RunError::new(RunErrorKind::SafetyStop, message)
+            .advise("the broker's log is damaged there; skip it by beginOffset")
     }
 }
 

@@ -5,18 +5,18 @@
 //! partitions and fills one block after another; nothing in the table changes before the one commit, and the group's offsets
 //! move only after it.
 
-//mod block;
+mod block;
 pub mod convert;
 pub mod dirty;
 pub mod end;
 mod error;
 pub mod json;
-//mod lane;
+mod lane;
 pub mod ledger;
 pub mod plan;
 pub mod rate;
 pub mod report;
-//pub mod run;
+pub mod run;
 pub mod stats;
 mod summary;
 

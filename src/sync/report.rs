@@ -71,7 +71,7 @@ pub fn summary(start: &str, end: &str, total: Duration, transfer: Duration, stat
     for (name, value, width) in rows {
         // Java's %-26s and %19s count characters, as Rust does.
         let line = if width == 18 { format!("{name:<26}: {value:<18}") } else { format!("{name:<26}: {value:>19}") };
-        drop(writeln!(text, "{line}"));
+        let _ = writeln!(text, "{line}");
     }
     text
 }

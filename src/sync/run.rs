@@ -27,7 +27,7 @@ use super::summary::{OffsetsOutcome, PartitionSummary, Summary};
 use crate::job::{self, Begin, End, JobSpec, Reset};
 use crate::kafka::{self, Client, ClientConfig, ConsumerConfig, Isolation, OffsetAt, OffsetToCommit, TopicMetadata};
 use crate::limits::FIELD_BYTES_MAX;
-use crate::tunnel::{self, MaxCompute, MaxComputeConfig, PartitionSpec, Table, Upload, UploadOptions};
+use crate::tunnel::{self, Credentials, MaxCompute, MaxComputeConfig, PartitionSpec, Table, Upload, UploadOptions};
 
 /// How a run is watched and bounded.
 #[derive(Clone, Debug)]
@@ -126,7 +126,7 @@ async fn prepare(spec: &JobSpec) -> Result<Prepared, RunError> {
     if reader.columns.len() < writer_columns(spec, &table) {
         log::warn!("the writer has more columns than the reader: the remaining ones are NULL");
     }
-    let client = Client::connect(client_config(spec)).await.map_err(|error| kafka_failure(&error))?;
+    let client = Client::connect(client_config(spec)?).await.map_err(|error| kafka_failure(&error))?;
     let topic = client.topic(&reader.topic).await.map_err(|error| kafka_failure(&error))?;
     let facts = facts(spec, &client, &partitions(spec, &topic)?).await?;
     let reset = reader.auto_offset_reset.unwrap_or(Reset::None);
@@ -139,8 +139,9 @@ async fn prepare(spec: &JobSpec) -> Result<Prepared, RunError> {
         old_form: reader.old_form,
     };
     let plan = plan::plan(&rules, &facts).map_err(|error| {
-        RunError::new(RunErrorKind::SafetyStop, error.to_string())
-            .advise("set beginOffset to an existing offset or to seekToBeginning, or autoOffsetReset to earliest or latest")
+        RunError::new(RunErrorKind::SafetyStop, error.to_string()).advise(
+            "set beginOffset to an existing offset or to seekToBeginning, or autoOffsetReset to earliest or latest",
+        )
     })?;
     for note in &plan.notes {
         log::info!("{note}");
@@ -179,8 +180,10 @@ fn target_partition(spec: &JobSpec, table: &Table) -> Result<Option<PartitionSpe
     }
     match (table.schema.is_partitioned(), text.is_empty()) {
         (false, true) => Ok(None),
-        (false, false) => Err(config(format!("table {name} is not partitioned, but the job names partition \"{text}\""))
-            .advise("set partition to \"\"")),
+        (false, false) => {
+            Err(config(format!("table {name} is not partitioned, but the job names partition \"{text}\""))
+                .advise("set partition to \"\""))
+        }
         (true, true) => {
             let keys: Vec<&str> = table.schema.partition_keys.iter().map(|key| key.name.as_str()).collect();
             Err(config(format!("table {name} is partitioned by {}, but the job names no partition", keys.join(", ")))
@@ -195,7 +198,7 @@ fn target_partition(spec: &JobSpec, table: &Table) -> Result<Option<PartitionSpe
 
 /// The partitions the job reads.
 fn partitions(spec: &JobSpec, topic: &TopicMetadata) -> Result<Vec<i32>, RunError> {
-    let known: Vec<i32> = topic.partitions.iter().map(|partition| partition.id).collect();
+    let known: Vec<i32> = topic.partitions.iter().map(|partition| partition.partition).collect();
     let Some(wanted) = &spec.reader.partitions else { return Ok(known) };
     match wanted.iter().find(|partition| !known.contains(partition)) {
         None => Ok(wanted.clone()),
@@ -208,11 +211,7 @@ fn partitions(spec: &JobSpec, topic: &TopicMetadata) -> Result<Vec<i32>, RunErro
 }
 
 /// Asks the brokers for everything the ranges depend on.
-async fn facts(
-    spec: &JobSpec,
-    client: &Client,
-    partitions: &[i32],
-) -> Result<BTreeMap<i32, PartitionFacts>, RunError> {
+async fn facts(spec: &JobSpec, client: &Client, partitions: &[i32]) -> Result<BTreeMap<i32, PartitionFacts>, RunError> {
     let reader = &spec.reader;
     let isolation = isolation(spec);
     let list = async |at: OffsetAt| {
@@ -250,7 +249,8 @@ async fn facts(
         // An end time that has passed and has no record at or after it means the end of the log.
         fact.end_time_offset =
             end.as_ref().map(|end| end.get(partition).and_then(|listed| listed.offset).unwrap_or(fact.log_end));
-        fact.committed = committed.iter().find(|offset| offset.partition == *partition).and_then(|offset| offset.offset);
+        fact.committed =
+            committed.iter().find(|offset| offset.partition == *partition).and_then(|offset| offset.offset);
     }
     Ok(facts)
 }
@@ -260,7 +260,11 @@ async fn open_session(spec: &JobSpec, prepared: &Prepared) -> Result<Arc<Upload>
         log::info!("preSql: {statement}");
         prepared.maxcompute.sql(statement, &[]).await.map_err(|error| tunnel_failure(&error))?;
     }
-    let options = UploadOptions { overwrite: spec.writer.truncate, create_partition: prepared.partition.is_some() };
+    let options = UploadOptions {
+        overwrite: spec.writer.truncate,
+        create_partition: prepared.partition.is_some(),
+        ..UploadOptions::default()
+    };
     let created = prepared.maxcompute.create_upload(&spec.writer.table, prepared.partition.as_ref(), options).await;
     let upload = created.map_err(|error| match error.kind() {
         tunnel::ErrorKind::OverwriteNotAllowed => config(format!("{}: {error}", prepared.target_name))
@@ -280,9 +284,8 @@ async fn move_records(
     session: &Arc<Upload>,
 ) -> Result<Moved, RunError> {
     let (reader, writer, settings) = (&spec.reader, &spec.writer, &spec.settings);
-    let converter =
-        Converter::new(reader, writer, &settings.time_zone, session.schema(), session.field_bytes_max())
-            .map_err(|error| config(format!("table {}: {error}", writer.table)))?;
+    let converter = Converter::new(reader, writer, &settings.time_zone, session.schema(), session.field_bytes_max())
+        .map_err(|error| config(format!("table {}: {error}", writer.table)))?;
     let stats = Arc::new(Stats::default());
     let ranges = &prepared.plan.ranges;
     let now = Instant::now();
@@ -356,7 +359,8 @@ async fn progress(shared: &Shared, every: Duration, in_range: Option<u64>) -> st
         let now = shared.stats.snapshot();
         log::info!("{}", report::progress_line(&now, &before, every, in_range));
         if now.records_read == before.records_read {
-            let lagging: Vec<String> = shared.end().lagging().take(10).map(|(p, at, _)| format!("{p} at {at}")).collect();
+            let lagging: Vec<String> =
+                shared.end().lagging().take(10).map(|(p, at, _)| format!("{p} at {at}")).collect();
             log::info!("no new records; waiting for partitions {}", lagging.join(", "));
         }
         before = now;
@@ -398,7 +402,7 @@ async fn finish(
     transfer: Duration,
 ) -> Result<Summary, RunError> {
     let blocks: Vec<u32> = moved.ledger.blocks().iter().map(|(id, _)| *id).collect();
-    session.commit(moved.ledger.blocks()).await.map_err(|error| commit_failure(session, &error))?;
+    session.commit_counted(moved.ledger.blocks()).await.map_err(|error| commit_failure(session, &error))?;
     log::info!("upload session {} committed: {} blocks, {} rows", session.id(), blocks.len(), moved.ledger.rows());
     let positions: Vec<PartitionSummary> = prepared
         .plan
@@ -449,7 +453,7 @@ async fn commit_offsets(
         .iter()
         .filter(|partition| partition.range.commits)
         .map(|partition| OffsetToCommit {
-            topic: reader.topic.clone(),
+            topic: reader.topic.as_str().into(),
             partition: partition.range.partition,
             offset: partition.position,
             leader_epoch: None,
@@ -509,9 +513,9 @@ fn isolation(spec: &JobSpec) -> Isolation {
     }
 }
 
-fn client_config(spec: &JobSpec) -> ClientConfig {
+fn client_config(spec: &JobSpec) -> Result<ClientConfig, RunError> {
     let reader = &spec.reader;
-    let mut config = ClientConfig::new(reader.servers.iter().cloned());
+    let mut config = ClientConfig::new(&reader.servers);
     if let Some(id) = &reader.client_id {
         config.client_id.clone_from(id);
     }
@@ -524,27 +528,39 @@ fn client_config(spec: &JobSpec) -> ClientConfig {
     if let Some(backoff) = reader.retry_backoff {
         config.retry_backoff = backoff;
     }
-    config
+    for (name, value) in &reader.properties {
+        config.set_property(name, value).map_err(|error| kafka_failure(&error))?;
+    }
+    Ok(config)
 }
 
 fn consumer_config(spec: &JobSpec) -> ConsumerConfig {
     let reader = &spec.reader;
     let mut config = ConsumerConfig { isolation: isolation(spec), ..ConsumerConfig::default() };
-    config.bytes_min = reader.fetch_min_bytes;
-    config.wait_max = reader.fetch_wait_max;
+    let size = |bytes: u32| usize::try_from(bytes).unwrap_or(usize::MAX);
+    config.bytes_min = size(reader.fetch_min_bytes);
+    config.wait_ms_max = u32::try_from(reader.fetch_wait_max.as_millis()).unwrap_or(u32::MAX);
     if let Some(bytes) = reader.fetch_bytes_max {
-        config.fetch_bytes_max = bytes;
+        config.fetch_bytes_max = size(bytes);
     }
     if let Some(bytes) = reader.partition_fetch_bytes_max {
-        config.partition_bytes_max = bytes;
+        config.partition_bytes_max = size(bytes);
     }
     config
 }
 
 fn maxcompute_config(spec: &JobSpec) -> MaxComputeConfig {
-    let writer = &spec.writer;
-    let mut config = writer.connection.maxcompute_config();
-    config.retries_max = writer.retries_max;
+    let (writer, connection) = (&spec.writer, &spec.writer.connection);
+    let mut credentials = Credentials::new(&connection.access_id, connection.access_key.expose());
+    if let Some(token) = &connection.security_token {
+        credentials = credentials.with_security_token(token.expose());
+    }
+    let mut config = MaxComputeConfig::new(&connection.endpoint, &connection.project, credentials);
+    config.tunnel_endpoint.clone_from(&connection.tunnel_endpoint);
+    config.schema.clone_from(&connection.schema);
+    config.quota.clone_from(&connection.quota);
+    config.region.clone_from(&connection.region);
+    config.retry.retries_max = writer.retries_max;
     config
 }
 
@@ -566,7 +582,9 @@ pub(super) fn tunnel_error_kind(error: &tunnel::Error) -> RunErrorKind {
             RunErrorKind::Config
         }
         Kind::Auth | Kind::Forbidden => RunErrorKind::Auth,
-        Kind::Throttled | Kind::Unavailable | Kind::UnknownOutcome => RunErrorKind::Unavailable,
+        Kind::Throttled | Kind::Unavailable | Kind::UnknownOutcome | Kind::TransactionConflict => {
+            RunErrorKind::Unavailable
+        }
         _ => RunErrorKind::Failed,
     }
 }
@@ -588,16 +606,19 @@ fn tunnel_failure(error: &tunnel::Error) -> RunError {
 pub(super) fn kafka_failure(error: &kafka::Error) -> RunError {
     use kafka::ErrorKind as Kind;
     let kind = match error.kind() {
-        Kind::Config | Kind::UnknownTopic | Kind::Unsupported => RunErrorKind::Config,
+        Kind::Config | Kind::UnknownTopic | Kind::UnknownPartition | Kind::Unsupported => RunErrorKind::Config,
         Kind::Auth => RunErrorKind::Auth,
         Kind::OffsetOutOfRange { .. } | Kind::TopicDeleted | Kind::Decode => RunErrorKind::SafetyStop,
-        Kind::Connect | Kind::Timeout | Kind::Closed => RunErrorKind::Unavailable,
+        Kind::Connect | Kind::Timeout | Kind::UnknownOutcome | Kind::Closed => RunErrorKind::Unavailable,
         _ => RunErrorKind::Failed,
     };
     let failure = RunError::new(kind, error.to_string());
     match error.kind() {
-        Kind::Connect => failure.advise("check the reader's server, and that the broker's advertised listeners can be reached from here"),
-        Kind::UnknownTopic => failure.advise("list the topics with: forebay kafka topics --list --bootstrap-server HOST:PORT"),
+        Kind::Connect => failure
+            .advise("check the reader's server, and that the broker's advertised listeners can be reached from here"),
+        Kind::UnknownTopic => {
+            failure.advise("list the topics with: forebay kafka topics --list --bootstrap-server HOST:PORT")
+        }
         _ => failure,
     }
 }

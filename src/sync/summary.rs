@@ -74,7 +74,10 @@ impl Summary {
     pub fn text(&self) -> String {
         let mut out = String::new();
         let stats = &self.stats;
-        let mut line = |name: &str, value: &str| drop(writeln!(out, "{name:<22}: {value}"));
+        let mut line = |name: &str, value: &str| {
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "{name:<22}: {value}");
+        };
         line("job", &format!("{}: topic {} into {}", self.job, self.topic, self.target));
         match &self.ended {
             Some(ended) => line("ended by", &ended.to_string()),
@@ -102,7 +105,7 @@ impl Summary {
                 "{:>9} {:>15} {:>15} {:>15}",
                 partition.range.partition, partition.range.begin, end, partition.position
             );
-            drop(writeln!(out, "{:<22}  {row}", ""));
+            let _ = writeln!(out, "{:<22}  {row}", "");
         }
         out
     }

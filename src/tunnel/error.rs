@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::session::FaultClass;
+use super::session::{Fault, FaultClass};
 use super::text::cut;
 use crate::limits::PEER_TEXT_BYTES_MAX;
 
@@ -206,14 +206,17 @@ impl Error {
     pub(super) fn is_unsent(&self) -> bool {
         self.0.unsent
     }
+}
 
-    /// How the retry machines see this failure; for callers with retries of their own.
-    pub fn fault_class(&self) -> FaultClass {
-        match self.0.kind {
+impl From<&Error> for Fault {
+    /// How the retry machines take an error of a call.
+    fn from(error: &Error) -> Self {
+        let class = match error.kind() {
             ErrorKind::Throttled => FaultClass::Throttled,
             ErrorKind::Unavailable | ErrorKind::DamagedBlock => FaultClass::Server,
             _ => FaultClass::Final,
-        }
+        };
+        Self { class, retry_after: error.retry_after() }
     }
 }
 

@@ -124,8 +124,11 @@ struct RawColumn {
     name: String,
     #[serde(rename = "type")]
     type_: String,
-    #[serde(default, alias = "isNullable")]
+    #[serde(default)]
     nullable: Option<Flag>,
+    /// The spelling of the REST interface; a service may send both.
+    #[serde(default, rename = "isNullable")]
+    is_nullable: Option<Flag>,
     #[serde(default)]
     comment: Option<String>,
 }
@@ -153,7 +156,7 @@ fn columns_of(raw: Option<Vec<RawColumn>>) -> Result<Vec<Column>, SchemaError> {
         Ok(type_) => Ok(Column {
             name: raw.name,
             type_,
-            nullable: raw.nullable.is_none_or(|flag| flag.is_set()),
+            nullable: raw.nullable.or(raw.is_nullable).is_none_or(|flag| flag.is_set()),
             comment: raw.comment.unwrap_or_default(),
         }),
         Err(error) => Err(SchemaError::Type { column: raw.name, error }),
@@ -170,7 +173,7 @@ mod tests {
     fn reads_a_session_schema() {
         let schema = TableSchema::from_json(
             r#"{"columns":[{"column_id":"","comment":"c1","name":"__Key__","nullable":"true","type":"string"},
-                {"name":"n","nullable":false,"type":"BIGINT"},{"name":"t","type":"array<string>","comment":null}],
+                {"name":"n","nullable":false,"isNullable":true,"type":"BIGINT"},{"name":"t","type":"array<string>","comment":null}],
                 "partitionKeys":[{"name":"pt","type":"string"}],"IsVirtualView":false}"#,
         )
         .unwrap();

@@ -232,8 +232,8 @@ mod tests {
         let count = reader.i32_be("count").map(i64::from);
         assert_eq!(count, Ok(9));
         assert_eq!(reader.checked_count(9, 1, "count"), Err(DecodeError::new(DecodeFault::BadLength(9), "count", 4)));
-        assert_eq!(reader.checked_count(i64::MAX, 8, "count").is_err(), true);
-        assert_eq!(reader.checked_count(-1, 1, "count").is_err(), true);
+        assert!(reader.checked_count(i64::MAX, 8, "count").is_err());
+        assert!(reader.checked_count(-1, 1, "count").is_err());
         assert_eq!(reader.checked_count(1, 1, "count"), Ok(1));
     }
 

@@ -76,7 +76,7 @@ fn links(text: &str) -> Vec<(usize, String)> {
 }
 
 fn broken_links(file: &str, text: &str, exists: impl Fn(&Path) -> bool) -> Vec<String> {
-    let folder = Path::new(file).parent().unwrap_or(Path::new(""));
+    let folder = Path::new(file).parent().unwrap_or_else(|| Path::new(""));
     links(text)
         .into_iter()
         .filter(|(_, target)| !target.contains("://") && !target.starts_with('#') && !target.starts_with("mailto:"))

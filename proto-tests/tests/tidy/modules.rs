@@ -13,7 +13,7 @@ pub(crate) struct Modules {
 impl Modules {
     /// Of the library in `src`.
     pub(crate) fn of_library() -> Self {
-        Self { files: rust_files("src").into_iter().map(|source| (module_path(&source.path), source)).collect() }
+        Self { files: rust_files("src/").map(|source| (module_path(&source.path), source.clone())).collect() }
     }
 
     /// Whether there is a module at this path.
@@ -65,19 +65,22 @@ fn folder_of_children(path: &str, root: &str) -> String {
 /// Whether cargo takes this file for the root of a crate.
 fn is_root(path: &str) -> bool {
     let parts: Vec<&str> = path.split('/').collect();
-    match parts[..] {
-        ["src", "lib.rs" | "main.rs" | "build.rs"] | [_, "src", "lib.rs" | "main.rs"] => true,
-        [_, "tests" | "benches" | "examples", _] | [_, "src", "bin", _] | ["src", "bin", _] => true,
-        [_, "tests" | "benches" | "examples", _, "main.rs"] => true,
-        ["proto-tests", "fuzz", "fuzz_targets", _] => true,
-        _ => false,
-    }
+    matches!(
+        parts[..],
+        ["src", "lib.rs" | "main.rs"]
+            | [_, "src", "lib.rs" | "main.rs"]
+            | ["src", "bin", _]
+            | [_, "src", "bin", _]
+            | ["examples", _]
+            | [_, "tests" | "benches" | "examples", _]
+            | [_, "tests" | "benches" | "examples", _, "main.rs"]
+            | ["proto-tests", "fuzz", "fuzz_targets", _]
+    )
 }
 
 #[test]
 fn every_source_file_is_compiled() {
-    let sources = || rust_files("").into_iter().map(|source| (source.path.clone(), source));
-    let files: BTreeMap<String, Source> = sources().collect();
+    let files: BTreeMap<String, Source> = rust_files("").map(|source| (source.path.clone(), source.clone())).collect();
     let mut unreached: BTreeSet<String> = all_files().into_iter().filter(|path| path.ends_with(".rs")).collect();
     for root in files.keys().filter(|path| is_root(path)) {
         for path in reached(root, &files) {
@@ -110,7 +113,6 @@ fn a_file_without_a_mod_line_is_found() {
 #[test]
 fn every_module_says_what_it_is() {
     let complaints: Vec<String> = rust_files("")
-        .iter()
         .filter(|source| !source.is_unit_test() && !source.text.starts_with("//!"))
         .map(|source| format!("{}:1: begins without a module doc (`//!`)", source.path))
         .collect();

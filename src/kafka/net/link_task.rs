@@ -97,11 +97,6 @@ impl LinkHandle {
     pub(crate) fn is_closed(&self) -> bool {
         self.commands.is_closed()
     }
-
-    /// What the broker speaks.
-    pub(crate) fn versions(&self) -> &VersionTable {
-        &self.versions
-    }
 }
 
 struct Driver {

@@ -82,10 +82,11 @@ impl Pool {
     pub(crate) async fn link(&self, lane: Lane, place: Place, address: &HostPort) -> Result<LinkHandle, ConnectFault> {
         let slot = self.slots().entry((lane, place)).or_default().clone();
         let mut held = slot.link.lock().await;
-        if let Some((known, link)) = held.as_ref() {
-            if known == address && !link.is_closed() {
-                return Ok(link.clone());
-            }
+        if let Some((known, link)) = held.as_ref()
+            && known == address
+            && !link.is_closed()
+        {
+            return Ok(link.clone());
         }
         *held = None;
         let stream = dial(address, self.connect_patience).await.map_err(ConnectFault::Dial)?;

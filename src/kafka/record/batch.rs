@@ -267,7 +267,8 @@ impl Batch {
         let Some(first) = records.iter().next().transpose()? else {
             return Ok(None);
         };
-        let key = first.key.ok_or(DecodeError::new(DecodeFault::UnexpectedNull, "control key", HEADER_BYTES))?;
+        let key =
+            first.key.ok_or_else(|| DecodeError::new(DecodeFault::UnexpectedNull, "control key", HEADER_BYTES))?;
         let mut reader = Reader::new(key);
         let version = reader.i16_be("control key version")?;
         if version < 0 {
@@ -289,9 +290,9 @@ fn parse_head(entry: &[u8]) -> Result<Head, DecodeError> {
     let magic = reader.u8("magic")?;
     reader.skip(4, "crc")?;
     let attributes = reader.i16_be("attributes")?;
-    let id = (attributes & CODEC_MASK).to_be_bytes()[1];
-    let codec =
-        Codec::from_id(id).ok_or(DecodeError::new(DecodeFault::BadValue(id.into()), "attributes", ATTRIBUTES_AT))?;
+    let [_, id] = (attributes & CODEC_MASK).to_be_bytes();
+    let codec = Codec::from_id(id)
+        .ok_or_else(|| DecodeError::new(DecodeFault::BadValue(id.into()), "attributes", ATTRIBUTES_AT))?;
     let delta = reader.i32_be("last_offset_delta")?;
     let last_offset = base_offset.checked_add(delta.into()).filter(|_| delta >= 0);
     let next_offset = last_offset.and_then(|last| last.checked_add(1));

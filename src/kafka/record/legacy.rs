@@ -100,22 +100,19 @@ const fn timestamp_type(magic: u8, attributes: u8) -> TimestampType {
 pub(super) fn parse_head(entry: &[u8]) -> Result<Head, DecodeError> {
     let mut reader = Reader::new(entry);
     let offset = reader.i64_be("offset")?;
-    let next_offset = offset.checked_add(1).filter(|_| offset >= 0).ok_or(DecodeError::new(
-        DecodeFault::BadValue(offset),
-        "offset",
-        0,
-    ))?;
+    let next_offset = offset
+        .checked_add(1)
+        .filter(|_| offset >= 0)
+        .ok_or_else(|| DecodeError::new(DecodeFault::BadValue(offset), "offset", 0))?;
     reader.skip(8, "message_size")?;
     let magic = reader.u8("magic")?;
     let attributes = reader.u8("attributes")?;
     let timestamp = if magic == 0 { -1 } else { reader.i64_be("timestamp")? };
     let id = attributes & CODEC_MASK;
     // zstd came with KIP-110, after record batches: no broker and no client has put it into a message.
-    let codec = Codec::from_id(id).filter(|codec| *codec != Codec::Zstd).ok_or(DecodeError::new(
-        DecodeFault::BadValue(id.into()),
-        "attributes",
-        ATTRIBUTES_AT,
-    ))?;
+    let codec = Codec::from_id(id)
+        .filter(|codec| *codec != Codec::Zstd)
+        .ok_or_else(|| DecodeError::new(DecodeFault::BadValue(id.into()), "attributes", ATTRIBUTES_AT))?;
     Ok(Head {
         magic,
         codec,
@@ -153,7 +150,7 @@ pub(super) fn decode(entry: &Bytes, head: &Head, decompressor: &mut Decompressor
         let layout = Layout::Messages { base_offset: 0, append_time: None };
         return Ok(Records::new(entry.clone(), layout, 1, head.last_offset));
     }
-    let compressed = wrapper.value.ok_or(DecodeError::new(DecodeFault::UnexpectedNull, "value", 0))?;
+    let compressed = wrapper.value.ok_or_else(|| DecodeError::new(DecodeFault::UnexpectedNull, "value", 0))?;
     let inner = decompressor.decompress(head.codec, compressed, false)?;
     let content = survey(&inner)?;
     // A produce request of some librdkafka versions has 0 as the wrapper's offset: it then says nothing.
@@ -166,11 +163,10 @@ pub(super) fn decode(entry: &Bytes, head: &Head, decompressor: &mut Decompressor
 
 /// What relative offsets are counted from, given that the last one stands for the wrapper's.
 fn relative_base(wrapper_offset: i64, last_relative: i64) -> Result<i64, DecodeError> {
-    wrapper_offset.checked_sub(last_relative).filter(|base| *base >= 0 && last_relative >= 0).ok_or(DecodeError::new(
-        DecodeFault::BadValue(last_relative),
-        "offset",
-        0,
-    ))
+    wrapper_offset
+        .checked_sub(last_relative)
+        .filter(|base| *base >= 0 && last_relative >= 0)
+        .ok_or_else(|| DecodeError::new(DecodeFault::BadValue(last_relative), "offset", 0))
 }
 
 struct Content {

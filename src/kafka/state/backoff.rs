@@ -19,6 +19,11 @@ impl Backoff {
         Self { first, max, failures: 0, random: seed }
     }
 
+    /// As after `failures` pauses.
+    pub const fn after(failures: u32, first: Duration, max: Duration, seed: u64) -> Self {
+        Self { first, max, failures: if failures > 31 { 31 } else { failures }, random: seed }
+    }
+
     /// The pause after one more failure.
     pub fn next_pause(&mut self) -> Duration {
         let span = self.first.saturating_mul(1_u32.checked_shl(self.failures).unwrap_or(u32::MAX)).min(self.max);

@@ -46,6 +46,14 @@ pub struct Topic {
     pub partitions: BTreeMap<i32, Partition>,
 }
 
+impl Topic {
+    /// A topic that no broker has said anything about.
+    pub const fn unknown() -> Self {
+        let error = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+        Self { error, id: None, internal: false, partitions: BTreeMap::new() }
+    }
+}
+
 /// One partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Partition {

@@ -3,8 +3,10 @@
 //! No sockets, no clock, no runtime: time is an argument, iteration order is fixed, and the same inputs give the same
 //! outputs. [`crate::kafka`]'s shell feeds them.
 
+pub mod aborted;
 pub mod address;
 pub mod backoff;
 pub mod cluster;
+pub mod fetch;
 pub mod frame;
 pub mod link;

@@ -72,7 +72,6 @@ impl From<io::Error> for Refusal {
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    base_offset: i64,
     last_offset: i64,
     max_timestamp: i64,
     position: u64,
@@ -159,7 +158,7 @@ impl Log {
 
     fn index(&mut self, base_offset: i64, header: &Header, max_timestamp: i64, position: u64) {
         let last_offset = base_offset.saturating_add(header.last_offset_delta.into());
-        self.entries.push(Entry { base_offset, last_offset, max_timestamp, position, size_bytes: header.size_bytes });
+        self.entries.push(Entry { last_offset, max_timestamp, position, size_bytes: header.size_bytes });
         self.end_offset = last_offset.saturating_add(1);
     }
 

@@ -35,6 +35,17 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// `cluster`, with nobody waiting.
+    pub(super) fn new(cluster: Cluster) -> Self {
+        Self { cluster: Mutex::new(cluster), records: watch::Sender::new(0), groups: watch::Sender::new(0) }
+    }
+
+    /// How many fetches listen for records.
+    #[cfg(test)]
+    pub(super) fn records_waiting(&self) -> usize {
+        self.records.receiver_count()
+    }
+
     /// The cluster, for as long as the guard lives; never hold it over an `await`.
     pub(super) fn lock(&self) -> MutexGuard<'_, Cluster> {
         // A panic under the lock is our bug in one request; the others go on with what there is.
@@ -80,11 +91,7 @@ pub(super) struct Server {
 impl Server {
     /// Serves `listeners`, one task each, and lets time pass for groups in another.
     pub(super) fn start(cluster: Cluster, listeners: Vec<(Node, TcpListener)>) -> Self {
-        let shared = Arc::new(Shared {
-            cluster: Mutex::new(cluster),
-            records: watch::Sender::new(0),
-            groups: watch::Sender::new(0),
-        });
+        let shared = Arc::new(Shared::new(cluster));
         let mut tasks = vec![tokio::spawn(expire_groups(Arc::clone(&shared)))];
         for (node, listener) in listeners {
             tasks.push(tokio::spawn(accept(Arc::clone(&shared), node.id, listener)));

@@ -306,7 +306,7 @@ fn shown(scalar: &Scalar<'_>) -> String {
             use std::fmt::Write as _;
             let mut text = String::from("bytes 0x");
             for byte in bytes.iter().take(16) {
-                drop(write!(text, "{byte:02x}"));
+                let _ = write!(text, "{byte:02x}");
             }
             if bytes.len() > 16 {
                 text.push('…');

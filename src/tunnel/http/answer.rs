@@ -143,7 +143,7 @@ fn skew(date: &str, now: jiff::Timestamp) -> Option<String> {
 }
 
 /// The error of a request that brought no whole answer.
-pub(super) fn transport_error(error: reqwest::Error) -> Error {
+pub(super) fn transport_error(host: &str, error: reqwest::Error) -> Error {
     let mut kind = ErrorKind::Unavailable;
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     while let Some(current) = cause {
@@ -157,30 +157,35 @@ pub(super) fn transport_error(error: reqwest::Error) -> Error {
     }
     let unsent = error.is_connect();
     let error = error.without_url();
-    Error::new(kind, describe(&error)).with_unsent(unsent).with_source(error)
+    let verb = if unsent { "cannot connect: " } else { "" };
+    let message = format!("{host}: {verb}{}", describe(&error));
+    Error::new(kind, message).with_unsent(unsent).with_source(error)
 }
 
 /// Whether this is TLS refusing the service's certificate, which no repetition cures.
 fn is_distrust(error: &(dyn std::error::Error + 'static)) -> bool {
-    let tls = error.downcast_ref::<rustls::Error>().or_else(|| {
-        let io = error.downcast_ref::<std::io::Error>()?;
-        io.get_ref()?.downcast_ref::<rustls::Error>()
-    });
-    matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
+    if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+        return matches!(tls, rustls::Error::InvalidCertificate(_));
+    }
+    // An I/O error does not name what it wraps as its source.
+    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    wrapped.is_some_and(|wrapped| is_distrust(wrapped))
 }
 
-/// An error and its causes in one line, without repetitions.
+/// An error and its causes in one line, without repetitions and without the layers that only say that there is a cause.
 pub(super) fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(current) = cause {
-        let words = current.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
+    let mut parts: Vec<String> = Vec::new();
+    let mut current = Some(error);
+    while let Some(error) = current {
+        let words = error.to_string();
+        let is_wrapper = words == "error sending request" || words.starts_with("client error (");
+        let is_last = error.source().is_none();
+        if (!is_wrapper || (is_last && parts.is_empty())) && !parts.iter().any(|part| part.contains(&words)) {
+            parts.push(words);
         }
-        cause = current.source();
+        current = error.source();
     }
-    text
+    parts.join(": ")
 }
 
 #[cfg(test)]

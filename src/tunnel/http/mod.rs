@@ -122,6 +122,7 @@ impl Http {
             Method::Post => reqwest::Method::POST,
             Method::Put => reqwest::Method::PUT,
         };
+        let host = call.url.split('/').nth(2).unwrap_or_default().to_owned();
         let mut request = self.client.request(method, call.url);
         for (name, value) in call.headers {
             request = request.header(name, value);
@@ -135,19 +136,19 @@ impl Http {
         };
         let response = tokio::select! {
             response = request.send() => {
-                response.map_err(|error| watch.cause_or(answer::transport_error(error)))?
+                response.map_err(|error| watch.cause_or(answer::transport_error(&host, error)))?
             }
             () = watch.stall(call.answer_timeout) => {
                 let seconds = call.answer_timeout.as_secs();
-                return Err(Error::new(ErrorKind::Unavailable, format!("no answer for {seconds} s")));
+                return Err(Error::new(ErrorKind::Unavailable, format!("{host}: no answer for {seconds} s")));
             }
         };
-        read_answer(response, call.answer_timeout).await
+        read_answer(response, &host, call.answer_timeout).await
     }
 }
 
 /// Reads the body of an answer, bounded in size and in the time between two pieces.
-async fn read_answer(mut response: reqwest::Response, answer_timeout: Duration) -> Result<Answer, Error> {
+async fn read_answer(mut response: reqwest::Response, host: &str, answer_timeout: Duration) -> Result<Answer, Error> {
     let status = response.status().as_u16();
     let headers = response.headers().iter();
     let headers: Vec<(String, String)> = headers
@@ -162,8 +163,8 @@ async fn read_answer(mut response: reqwest::Response, answer_timeout: Duration) 
             Ok(Ok(None)) => break,
             // What a status of failure says counts even if its page is cut off.
             Ok(Err(_)) | Err(_) if !is_success => break,
-            Ok(Err(error)) => return Err(answer::transport_error(error)),
-            Err(_) => return Err(Error::new(ErrorKind::Unavailable, "the answer stopped half-way")),
+            Ok(Err(error)) => return Err(answer::transport_error(host, error)),
+            Err(_) => return Err(Error::new(ErrorKind::Unavailable, format!("{host}: the answer stopped half-way"))),
         };
         if body.len().saturating_add(chunk.len()) > bytes_max {
             if is_success {

@@ -2,7 +2,8 @@
 //!
 //! `ruzstd` keeps a window of its own, as large as the frame's header says, up to 128 MiB (window log 27, what the C library
 //! accepts). The header is therefore read here first: a window larger than the output may become is cut down to that, and a
-//! decoder that had a large one is given up instead of kept.
+//! decoder that had a large one is given up instead of kept. Memory in use is thus at most twice the output, where the other
+//! codecs need the output alone.
 
 use std::io::Read;
 
@@ -27,6 +28,9 @@ const DESCRIPTOR_DICTIONARY_MASK: u8 = 0x03;
 const WINDOW_BYTES_MAX: u64 = 1 << 27;
 /// Largest window for which the decoder is kept for the next batch, in bytes. Levels up to 12 stay below it.
 const WINDOW_BYTES_KEPT: u64 = 4 * 1024 * 1024;
+
+/// Largest output of one block, in bytes (RFC 8878, 3.1.1.2.4).
+const BLOCK_BYTES_MAX: u64 = 128 * 1024;
 
 /// The decoder, made at the first zstd batch.
 pub(super) struct Unzstd {
@@ -67,12 +71,12 @@ impl Unzstd {
                 return Err(output.too_large(total));
             }
         }
-        let mut decoder = match self.decoder.take() {
-            Some(decoder) if header.window_bytes <= WINDOW_BYTES_KEPT => decoder,
-            _ => FrameDecoder::new(),
+        let (mut decoder, fresh) = match self.decoder.take() {
+            Some(decoder) if header.window_bytes <= WINDOW_BYTES_KEPT => (decoder, false),
+            _ => (FrameDecoder::new(), true),
         };
         decoder.set_max_window_size(WINDOW_BYTES_MAX);
-        decode(&mut decoder, &header, reader, output)?;
+        decode(&mut decoder, fresh, &header, reader, output)?;
         if header.window_bytes <= WINDOW_BYTES_KEPT {
             self.decoder = Some(decoder);
         }
@@ -104,32 +108,31 @@ impl Header {
             2 => Some(u64::from(u32::from_le_bytes(reader.array("zstd header")?))),
             _ => Some(u64::from_le_bytes(reader.array("zstd header")?)),
         };
-        let window_bytes = window.map_or(content_bytes.unwrap_or(0), window_bytes);
+        let window_bytes = window.map_or_else(|| content_bytes.unwrap_or(0), window_bytes);
         if window.is_some() && window_bytes > WINDOW_BYTES_MAX {
             return Err(corrupt(Codec::Zstd, at));
         }
         Ok(Self { window_bytes, content_bytes, checksum: descriptor & DESCRIPTOR_CHECKSUM != 0 })
     }
 
-    /// The header to give to the decoder: the least window that holds what the frame may still write.
-    fn rewritten(&self, room: usize) -> [u8; 6] {
-        let room = u64::try_from(room).unwrap_or(u64::MAX);
+    /// The descriptor of the window to decode with: the least one that holds what the frame may still write.
+    fn window_descriptor(&self, room: usize) -> u8 {
+        // A block may be as large as the window, up to 128 KiB; a smaller window would make it corrupt instead of too large.
+        let room = u64::try_from(room).unwrap_or(u64::MAX).max(BLOCK_BYTES_MAX);
         let needed = self.window_bytes.min(self.content_bytes.unwrap_or(u64::MAX)).min(room);
-        let descriptor = (0_u8..=u8::MAX).find(|code| window_bytes(*code) >= needed).unwrap_or(u8::MAX);
-        let [a, b, c, d] = MAGIC.to_le_bytes();
-        let flags = if self.checksum { DESCRIPTOR_CHECKSUM } else { 0 };
-        [a, b, c, d, flags, descriptor]
+        (0_u8..=u8::MAX).find(|descriptor| window_bytes(*descriptor) >= needed).unwrap_or(u8::MAX)
     }
 }
 
 /// The window of a window descriptor: an exponent of 5 bits and eighths in 3 (RFC 8878, 3.1.1.1.2).
 fn window_bytes(descriptor: u8) -> u64 {
-    let base = 1_u64 << (u32::from(descriptor >> 3)).saturating_add(10);
+    let base = 1_u64.checked_shl(u32::from(descriptor >> 3).saturating_add(10)).unwrap_or(u64::MAX);
     base.saturating_add((base / 8).saturating_mul(u64::from(descriptor & 0x07)))
 }
 
 fn decode(
     decoder: &mut FrameDecoder,
+    fresh: bool,
     header: &Header,
     reader: &mut Reader<'_>,
     output: &mut Output,
@@ -138,16 +141,27 @@ fn decode(
     let failed = |_| corrupt(Codec::Zstd, at);
     let start = output.filled();
     let room = output.bytes_max().saturating_sub(start).saturating_add(1);
-    decoder.reset(&header.rewritten(room)[..]).map_err(failed)?;
+    let descriptor = header.window_descriptor(room);
+    let window = usize::try_from(window_bytes(descriptor)).unwrap_or(usize::MAX);
+    let [a, b, c, d] = MAGIC.to_le_bytes();
+    let rewritten = [a, b, c, d, if header.checksum { DESCRIPTOR_CHECKSUM } else { 0 }, descriptor];
+    decoder.reset(&rewritten[..]).map_err(failed)?;
+    if fresh {
+        // The second time it reserves its window at once. Grown bit by bit it would be copied, and be there twice; memory that
+        // is only reserved is not used.
+        decoder.reset(&rewritten[..]).map_err(failed)?;
+    }
     let mut source = reader.rest();
     while !decoder.is_finished() {
         decoder.decode_blocks(&mut source, BlockDecodingStrategy::UptoBlocks(1)).map_err(failed)?;
-        loop {
-            let ready = decoder.can_collect();
-            if ready == 0 {
-                break;
-            }
-            let read = decoder.read(output.free(ready)).map_err(|_| corrupt(Codec::Zstd, at))?;
+        // Until the end the decoder holds a window back, which is output all the same.
+        let held = if decoder.is_finished() { 0 } else { window };
+        let total = output.filled().saturating_add(decoder.can_collect()).saturating_add(held);
+        if decoder.can_collect() > 0 && total > output.bytes_max() {
+            return Err(output.too_large(total));
+        }
+        while decoder.can_collect() > 0 {
+            let read = decoder.read(output.free(decoder.can_collect())).map_err(|_| corrupt(Codec::Zstd, at))?;
             output.advance(read)?;
             if read == 0 {
                 return Err(corrupt(Codec::Zstd, at));

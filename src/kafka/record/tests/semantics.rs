@@ -87,11 +87,12 @@ fn progress_is_the_headers_next_offset() {
     assert_eq!((batch.base_offset(), batch.last_offset(), batch.next_offset()), (100, 109, 110));
     assert_eq!(offsets(&decoded(&batch)), [102, 105]);
 
-    let mut empty = BatchBuilder::new(BatchOptions { codec: Codec::Gzip, ..BatchOptions::default() });
+    let mut empty = BatchBuilder::new(BatchOptions::default());
     assert!(empty.is_empty());
     empty.set_last_offset_delta(3);
-    let mut bytes = BatchBuilder::new(BatchOptions::default()).finish(7).unwrap();
-    assert_eq!(only(bytes.clone()).next_offset(), 8);
+    let mut bytes = empty.finish(7).unwrap();
+    assert_eq!(only(bytes.clone()).next_offset(), 11);
+    assert_eq!(decoded(&only(bytes.clone())), []);
     // An emptied batch may keep the codec it had, with nothing after its header.
     bytes[22] |= Codec::Gzip.id();
     reseal(&mut bytes);
@@ -279,6 +280,7 @@ fn magics_may_be_mixed() {
 
 /// Line 12: relative offsets count back from the wrapper's own, which is the last one's; compaction leaves gaps.
 #[test]
+#[cfg(feature = "gzip")]
 fn compacted_wrapper_keeps_its_offsets() {
     let gzip = LegacyOptions { codec: Codec::Gzip, ..LegacyOptions::default() };
     let mut builder = LegacyBuilder::new(gzip);
@@ -298,6 +300,7 @@ fn compacted_wrapper_keeps_its_offsets() {
 
 /// Some producers leave the wrapper's offset at 0; the offsets inside are then counted from 0.
 #[test]
+#[cfg(feature = "gzip")]
 fn produced_wrapper_at_offset_zero() {
     let mut builder = LegacyBuilder::new(LegacyOptions { codec: Codec::Gzip, ..LegacyOptions::default() });
     for _ in 0..3 {
@@ -310,6 +313,7 @@ fn produced_wrapper_at_offset_zero() {
 
 /// Line 12: the header checksum of LZ4 from before KIP-57 is taken in messages, and refused in batches.
 #[test]
+#[cfg(feature = "lz4")]
 fn broken_lz4_header_checksum() {
     let options = LegacyOptions { magic: LegacyMagic::V0, codec: Codec::Lz4, ..LegacyOptions::default() };
     let mut builder = LegacyBuilder::new(options);

@@ -41,7 +41,7 @@ struct Scope<'a> {
     sources: Vec<Source>,
     /// Output names that ORDER BY and HAVING may use.
     labels: Vec<OutputColumn>,
-    outer: Option<&'a Scope<'a>>,
+    outer: Option<&'a Self>,
 }
 
 struct Source {

@@ -138,6 +138,9 @@ impl CustomFunction for QueryStore {
     }
 }
 
+/// The rows of one block, decoded as they are asked for.
+type SegmentRows = RowScan<Box<dyn std::io::Read + Send>>;
+
 /// The rows of one scan, block after block.
 struct Rows {
     scan: Rc<ScanPlan>,
@@ -155,7 +158,7 @@ struct Rows {
 
 /// A segment being read.
 enum Reading {
-    Scan(RowScan<Box<dyn std::io::Read + Send>>),
+    Scan(SegmentRows),
     /// No column is asked for, as in `count(*)`: the number of rows that are left is all there is to know.
     Count(u64),
 }

@@ -9,17 +9,17 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::client::MaxCompute;
-use super::encode::{Compression, Deflater};
-use super::error::{Error, ErrorKind};
-use super::http::{Answer, BodyError, BodyStream, Method};
-use super::partition::PartitionSpec;
+use super::MaxCompute;
 use super::request::{Host, Request, Trace, random_seed};
-use super::schema::TableSchema;
-use super::session::{
+use crate::limits::{BLOCKS_PER_SESSION_MAX, FIELD_BYTES_MAX};
+use crate::tunnel::encode::{Compression, Deflater};
+use crate::tunnel::error::{Error, ErrorKind};
+use crate::tunnel::http::{Answer, BodyError, BodyStream, Method};
+use crate::tunnel::partition::PartitionSpec;
+use crate::tunnel::schema::TableSchema;
+use crate::tunnel::session::{
     Commit, CommitAnswer, CommitFailure, CommitRequest, Fault, FaultClass, UploadStatus, UploadedBlock,
 };
-use crate::limits::{BLOCKS_PER_SESSION_MAX, FIELD_BYTES_MAX};
 
 /// How a session is created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -175,7 +175,7 @@ impl Upload {
         self.0.field_bytes_max
     }
 
-    /// Sends one block: a whole row stream ([`super::RowEncoder`]), in pieces of any size, sent as they come. On success the
+    /// Sends one block: a whole row stream ([`crate::tunnel::RowEncoder`]), in pieces of any size, sent as they come. On success the
     /// session holds exactly this block under `id`; an earlier one with the same id is replaced.
     ///
     /// One attempt. On an error nothing of the block is in the session; if [`Error::is_retriable`] says so, encode the same
@@ -377,7 +377,7 @@ fn answer_of(error: &Error) -> CommitAnswer {
         ErrorKind::SessionDead => CommitAnswer::Gone,
         // The answer was there but could not be taken in whole; the effect may be, too.
         ErrorKind::Decode => CommitAnswer::Failed(Fault { class: FaultClass::Server, retry_after: None }),
-        _ => CommitAnswer::Failed(Fault { class: error.fault_class(), retry_after: error.retry_after() }),
+        _ => CommitAnswer::Failed(Fault::from(error)),
     }
 }
 

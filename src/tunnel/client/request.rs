@@ -7,12 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::client::{MaxComputeConfig, check_name, configured_endpoint};
-use super::endpoint::Endpoint;
-use super::error::{Error, ErrorKind};
-use super::http::{Answer, Body, BodyStream, Call, Http, Method};
-use super::session::{Fault, FaultClass, Next, Retry};
-use super::sign;
+use super::{MaxComputeConfig, check_name, configured_endpoint};
+use crate::tunnel::endpoint::Endpoint;
+use crate::tunnel::error::{Error, ErrorKind};
+use crate::tunnel::http::{Answer, Body, BodyStream, Call, Http, Method};
+use crate::tunnel::session::{Fault, FaultClass, Next, Retry};
+use crate::tunnel::sign;
 
 /// Which of the two hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,12 +137,12 @@ impl Connection {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            let class = error.fault_class();
-            if request.repeat == Repeat::IfWithoutEffect && class == FaultClass::Server && !error.is_unsent() {
+            let fault = Fault::from(&error);
+            if request.repeat == Repeat::IfWithoutEffect && fault.class == FaultClass::Server && !error.is_unsent() {
                 return Err(error.with_kind(ErrorKind::UnknownOutcome));
             }
             let now = self.elapsed();
-            match retry.after(now, Fault { class, retry_after: error.retry_after() }) {
+            match retry.after(now, fault) {
                 Next::At(at) => self.pause(&error, at.saturating_sub(now)).await,
                 Next::GiveUp => return Err(error.with_attempts(retry.attempts())),
             }

@@ -1,14 +1,22 @@
 //! The client that the rest of forebay calls.
 
+mod request;
+mod sql;
+mod table;
+mod upload;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::credentials::Credentials;
-use super::endpoint::Endpoint;
-use super::error::{Error, ErrorKind};
-use super::request::Connection;
-use super::session::RetryPolicy;
+use crate::tunnel::credentials::Credentials;
+use crate::tunnel::endpoint::Endpoint;
+use crate::tunnel::error::{Error, ErrorKind};
+use crate::tunnel::session::RetryPolicy;
+use request::Connection;
+pub use sql::{SqlInstance, SqlOutput};
+pub use table::Table;
+pub use upload::{Upload, UploadOptions};
 
 /// Which MaxCompute project to talk to, as whom, and how patiently.
 #[derive(Clone, Debug)]
@@ -68,10 +76,10 @@ impl MaxComputeConfig {
 /// A client of one MaxCompute project. Cheap to clone; clones share connections and the discovered Tunnel endpoint.
 ///
 /// Every method repeats what can be repeated, within [`MaxComputeConfig::retry`]; an error that comes out is final, except
-/// from [`super::Upload::put_block`], which makes one attempt since only the caller can make the block's bytes again.
+/// from [`Upload::put_block`], which makes one attempt since only the caller can make the block's bytes again.
 #[derive(Clone, Debug)]
 pub struct MaxCompute {
-    pub(super) connection: Arc<Connection>,
+    connection: Arc<Connection>,
 }
 
 impl MaxCompute {
@@ -99,7 +107,7 @@ impl MaxCompute {
     }
 
     /// `project.table` or `project.schema.table`, for messages.
-    pub(super) fn full_name(&self, table: &str) -> String {
+    fn full_name(&self, table: &str) -> String {
         let config = self.config();
         match &config.schema {
             Some(schema) => format!("{}.{schema}.{table}", config.project),
@@ -108,7 +116,7 @@ impl MaxCompute {
     }
 
     /// The same, quoted for SQL.
-    pub(super) fn full_name_sql(&self, table: &str) -> String {
+    fn full_name_sql(&self, table: &str) -> String {
         let config = self.config();
         let parts = [Some(config.project.as_str()), config.schema.as_deref(), Some(table)];
         let quoted = parts.into_iter().flatten().map(|part| format!("`{}`", part.replace('`', "``")));
@@ -116,7 +124,7 @@ impl MaxCompute {
     }
 
     /// The path segments of a table, on either host.
-    pub(super) fn table_path<'a>(&'a self, table: &'a str) -> Result<Vec<&'a str>, Error> {
+    fn table_path<'a>(&'a self, table: &'a str) -> Result<Vec<&'a str>, Error> {
         check_name("table", table)?;
         let config = self.config();
         let mut path = vec!["projects", config.project.as_str()];
@@ -129,7 +137,7 @@ impl MaxCompute {
 }
 
 /// A name must survive as one path segment.
-pub(super) fn check_name(what: &str, name: &str) -> Result<(), Error> {
+fn check_name(what: &str, name: &str) -> Result<(), Error> {
     let unusable =
         name.is_empty() || name == "." || name == ".." || name.contains('/') || name.contains(char::is_control);
     if unusable {
@@ -139,6 +147,6 @@ pub(super) fn check_name(what: &str, name: &str) -> Result<(), Error> {
 }
 
 /// Reads an endpoint of the configuration; the error says which one it is.
-pub(super) fn configured_endpoint(what: &str, text: &str) -> Result<Endpoint, Error> {
+fn configured_endpoint(what: &str, text: &str) -> Result<Endpoint, Error> {
     Endpoint::parse(text, None).map_err(|why| Error::new(ErrorKind::Config, format!("{what} {why}")))
 }

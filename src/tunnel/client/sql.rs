@@ -6,12 +6,12 @@ use base64::Engine as _;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::client::MaxCompute;
-use super::csv;
-use super::error::{Error, ErrorKind};
-use super::http::Method;
+use super::MaxCompute;
 use super::request::{Host, Repeat, Request};
-use super::xml::{Element, escape};
+use crate::tunnel::csv;
+use crate::tunnel::error::{Error, ErrorKind};
+use crate::tunnel::http::Method;
+use crate::tunnel::xml::{Element, escape};
 
 /// What a statement gave.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,12 +1,12 @@
 //! What the service says about a table.
 
-use super::client::MaxCompute;
-use super::error::{Error, ErrorKind};
-use super::http::Method;
-use super::partition::PartitionSpec;
+use super::MaxCompute;
 use super::request::{Host, Request};
-use super::schema::{Flag, TableSchema};
-use super::xml::Element;
+use crate::tunnel::error::{Error, ErrorKind};
+use crate::tunnel::http::Method;
+use crate::tunnel::partition::PartitionSpec;
+use crate::tunnel::schema::{Flag, TableSchema};
+use crate::tunnel::xml::Element;
 
 /// A table or view, as `GET …/tables/{name}` describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,15 +73,20 @@ fn parse_table(asked: &str, text: &str) -> Result<Table, String> {
     Ok(Table {
         name: root.child_text("Name").filter(|name| !name.is_empty()).unwrap_or(asked).to_owned(),
         schema,
-        is_view: is_set(flags.is_virtual_view) || is_set(flags.is_materialized_view),
+        is_view: is_set(flags.is_virtual_view)
+            || is_set(flags.is_virtual_view_of_session)
+            || is_set(flags.is_materialized_view),
         is_external: is_set(flags.is_external),
     })
 }
 
 #[derive(serde::Deserialize)]
 struct Flags {
-    #[serde(default, rename = "isVirtualView", alias = "IsVirtualView")]
+    #[serde(default, rename = "isVirtualView")]
     is_virtual_view: Option<Flag>,
+    /// The spelling of Tunnel sessions; a service may send both.
+    #[serde(default, rename = "IsVirtualView")]
+    is_virtual_view_of_session: Option<Flag>,
     #[serde(default, rename = "isMaterializedView")]
     is_materialized_view: Option<Flag>,
     #[serde(default, rename = "isExternal")]
@@ -99,7 +104,7 @@ mod tests {
             "T",
             "<?xml version=\"1.0\"?>\n<Table><Name>t</Name><TableId>1</TableId><Owner>o</Owner><Schema format=\"Json\">\
              <![CDATA[{\"columns\":[{\"name\":\"a\",\"type\":\"BIGINT\",\"isNullable\":false}],\"partitionKeys\":[],\
-             \"isVirtualView\":true}]]></Schema></Table>",
+             \"isVirtualView\":true,\"IsVirtualView\":true}]]></Schema></Table>",
         )
         .unwrap();
         assert_eq!((table.name.as_str(), table.is_view, table.is_external), ("t", true, false));

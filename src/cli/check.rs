@@ -1,0 +1,184 @@
+//! `forebay check`.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use super::engine::{self, Ended};
+use super::failure::code;
+use super::job::{JobOptions, warnings};
+use super::{Failure, out};
+use crate::job::{Charset, DataFormat, DirtyLimit, FieldType, JobSpec, Purpose, Severity, Shape, WriterColumns};
+
+/// A job file, and how strictly it is looked at.
+#[derive(Debug, clap::Args)]
+#[command(before_help = EXAMPLES)]
+pub(super) struct CheckArgs {
+    #[command(flatten)]
+    job: JobOptions,
+
+    /// Contact neither Kafka nor MaxCompute
+    #[arg(help_heading = "Check", long)]
+    offline: bool,
+
+    /// Fail when there are warnings
+    #[arg(help_heading = "Check", long)]
+    deny_warnings: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  forebay check job.json --offline
+  forebay check job.json --set reader.server=10.0.0.1:9092 --datasources sources.toml
+  forebay check job.json --offline --deny-warnings -p bizdate=20240101";
+
+impl CheckArgs {
+    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
+        let purpose = if self.offline { Purpose::Check } else { Purpose::Run };
+        let mut spec = self.job.load(purpose)?;
+        let file = self.job.file_name();
+        for note in &spec.notes {
+            let label = match note.severity {
+                Severity::Warning => "warning",
+                Severity::Info => "note",
+            };
+            out::talk(&format!("{label}: {}", note.render(&file)));
+        }
+        out::data(&meaning(&spec));
+        let warnings = warnings(&spec.notes).count();
+        if self.deny_warnings && warnings > 0 {
+            return Err(Failure::new(
+                code::CONFIG,
+                format!("{file}: {warnings} warnings, and --deny-warnings is given"),
+            ));
+        }
+        if self.offline {
+            return Ok(ExitCode::SUCCESS);
+        }
+        spec.settings.dry_run = true;
+        match engine::run(&spec, None).await? {
+            Ok(summary) => {
+                out::data(&format!("\n{}", summary.text()));
+                Ok(ExitCode::SUCCESS)
+            }
+            Err(Ended::Failed(error)) => {
+                let failure = Failure::new(engine::exit_code(error.kind), error.message);
+                Err(match error.advice {
+                    Some(advice) => failure.advise(advice),
+                    None => failure,
+                })
+            }
+            Err(Ended::Dropped(code)) => Err(Failure::new(code, "stopped at once")),
+        }
+    }
+}
+
+/// The job in words, a line for each thing it decides.
+fn meaning(spec: &JobSpec) -> String {
+    let (reader, writer, settings) = (&spec.reader, &spec.writer, &spec.settings);
+    let mut text = String::new();
+    let mut line = |label: &str, value: String| {
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "{label:<10} {value}");
+    };
+    let shape = match spec.shape {
+        Shape::DataWorks => "DataWorks script mode",
+        Shape::DataX => "DataX",
+    };
+    line("job", format!("{} ({shape})", spec.name));
+    let partitions = match &reader.partitions {
+        Some(list) => format!("partitions {}", list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+        None => "all partitions".to_owned(),
+    };
+    line("from", format!("topic {} at {}, {partitions}", reader.topic, reader.servers.join(", ")));
+    line(
+        "group",
+        match (&reader.group, reader.commit_offsets) {
+            (Some(group), true) => format!("{group}; offsets are committed after the rows"),
+            (Some(group), false) => format!("{group}; offsets are not committed"),
+            (None, _) => "none; offsets are not committed".to_owned(),
+        },
+    );
+    line("range", format!("from {} (inclusive) to {} (exclusive)", reader.begin, reader.end));
+    line("ends", end_rule(spec));
+    line(
+        "values",
+        format!(
+            "key {}, value {}, {}, {}",
+            type_name(reader.key_type),
+            type_name(reader.value_type),
+            charset_text(reader.encoding, reader.header_encoding),
+            match &reader.data_format {
+                DataFormat::Json => "JSON members".to_owned(),
+                DataFormat::Text { delimiter } => format!("fields between {delimiter:?}"),
+            }
+        ),
+    );
+    let project = match writer.connection.project.as_str() {
+        "" => format!("data source {}", writer.connection.source),
+        project => format!("project {project} at {}", writer.connection.endpoint),
+    };
+    let partition =
+        if writer.partition.is_empty() { String::new() } else { format!(", partition {}", writer.partition) };
+    line("into", format!("table {}{partition}, {project}", writer.table));
+    line(
+        "effect",
+        match writer.truncate {
+            true => "replaces the rows that are there, at the commit".to_owned(),
+            false => "adds to the rows that are there, at the commit".to_owned(),
+        },
+    );
+    line("dirty rows", dirty_text(&settings.dirty_limit));
+    let limit = |limit: Option<u64>, unit: &str| limit.map(|limit| format!(", at most {limit} {unit} a second"));
+    line(
+        "speed",
+        format!(
+            "{} at once{}{}",
+            settings.concurrent,
+            limit(settings.bytes_per_second, "bytes").unwrap_or_default(),
+            limit(settings.records_per_second, "records").unwrap_or_default()
+        ),
+    );
+    for (index, column) in reader.columns.iter().enumerate() {
+        let target = match &writer.columns {
+            WriterColumns::All => format!("column {} of the table", index.saturating_add(1)),
+            WriterColumns::Named(names) => names.get(index).cloned().unwrap_or_default(),
+        };
+        line(if index == 0 { "columns" } else { "" }, format!("{target} <- {column}"));
+    }
+    text
+}
+
+fn end_rule(spec: &JobSpec) -> String {
+    let reader = &spec.reader;
+    let wait = format!("when {} s bring no record", reader.wait_time.as_secs());
+    match (reader.old_form, reader.stop_when_poll_empty) {
+        (true, _) => format!("when every partition is at its end or at its last record, or {wait}"),
+        (false, true) => format!("when every partition is at its end, or {wait}"),
+        (false, false) => "when every partition is at its end".to_owned(),
+    }
+}
+
+fn dirty_text(limit: &DirtyLimit) -> String {
+    match (limit.records, limit.percentage) {
+        (Some(0), _) => "the first one fails the job".to_owned(),
+        (Some(records), _) => format!("more than {records} fail the job"),
+        (None, Some(share)) => format!("a share above {share} fails the job"),
+        (None, None) => "skipped and counted, without limit".to_owned(),
+    }
+}
+
+fn charset_text(values: Charset, headers: Charset) -> String {
+    if values == headers { values.to_string() } else { format!("{values}, headers {headers}") }
+}
+
+const fn type_name(field_type: FieldType) -> &'static str {
+    match field_type {
+        FieldType::ByteArray => "BYTEARRAY",
+        FieldType::Double => "DOUBLE",
+        FieldType::Float => "FLOAT",
+        FieldType::Integer => "INTEGER",
+        FieldType::Long => "LONG",
+        FieldType::Short => "SHORT",
+        FieldType::String => "STRING",
+    }
+}

@@ -1,0 +1,147 @@
+//! Options that name a job file and fill it in, and how what is wrong with it is shown.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use super::connection::{SourceOptions, read};
+use super::failure::code;
+use super::{Failure, out};
+use crate::job::{self, JobErrors, JobSpec, LoadOptions, Note, Purpose, Severity, vars};
+use crate::limits::JOB_FILE_BYTES_MAX;
+
+/// The job, and what it is filled in with.
+#[derive(Debug, clap::Args)]
+pub(super) struct JobOptions {
+    /// The job: a DataWorks script-mode or DataX JSON file; - is standard input
+    #[arg(value_name = "JOB")]
+    file: PathBuf,
+
+    /// A variable of the job: fills in ${NAME}. DataX's -p "-Dname=value" works too
+    #[arg(short = 'p', long = "param", value_name = "NAME=VALUE", allow_hyphen_values = true, value_parser = params)]
+    params: Vec<Params>,
+
+    /// Another value for one key of the job, such as reader.server=host:9092 or setting.speed.concurrent=4
+    #[arg(short = 's', long = "set", value_name = "STEP.KEY=VALUE", value_parser = set)]
+    sets: Vec<(String, String)>,
+
+    #[command(flatten, next_help_heading = "Data sources")]
+    sources: SourceOptions,
+}
+
+/// The variables of one `-p`.
+#[derive(Clone, Debug)]
+struct Params(Vec<(String, String)>);
+
+fn params(text: &str) -> Result<Params, String> {
+    vars::parse_params(text).map(Params)
+}
+
+fn set(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if name.contains('.') => Ok((name.trim().to_owned(), value.to_owned())),
+        _ => Err("write STEP.KEY=VALUE, such as reader.server=host:9092".to_owned()),
+    }
+}
+
+impl JobOptions {
+    /// The file's name as messages show it.
+    pub(super) fn file_name(&self) -> String {
+        if self.is_stdin() { "<stdin>".to_owned() } else { self.file.display().to_string() }
+    }
+
+    /// Reads the job. What is wrong with it is printed, all of it; the failure says how much that was.
+    pub(super) fn load(&self, purpose: Purpose) -> Result<JobSpec, Failure> {
+        let text = if self.is_stdin() { read_stdin()? } else { read(&self.file)? };
+        let options = LoadOptions {
+            params: self.params.iter().flat_map(|params| params.0.clone()).collect(),
+            sets: self.sets.clone(),
+            sources: self.sources.sources()?,
+            now: Timestamp::now(),
+            purpose,
+        };
+        let file = self.file_name();
+        job::load(&file, &text, &options).map_err(|errors| unusable(&file, &errors))
+    }
+
+    fn is_stdin(&self) -> bool {
+        self.file == Path::new("-")
+    }
+}
+
+fn read_stdin() -> Result<String, Failure> {
+    let wrong = |why: String| Failure::new(code::CONFIG, format!("<stdin>: {why}"));
+    let mut bytes = Vec::new();
+    let most = (JOB_FILE_BYTES_MAX as u64).saturating_add(1);
+    std::io::stdin().lock().take(most).read_to_end(&mut bytes).map_err(|error| wrong(error.to_string()))?;
+    if bytes.len() > JOB_FILE_BYTES_MAX {
+        return Err(wrong(format!("larger than {JOB_FILE_BYTES_MAX} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|_| wrong("not UTF-8".to_owned()))
+}
+
+/// Prints the warnings and all errors but a single one, which becomes the failure itself.
+fn unusable(file: &str, errors: &JobErrors) -> Failure {
+    for note in warnings(&errors.notes) {
+        out::talk(&format!("warning: {}", note.render(file)));
+    }
+    if let [only] = errors.errors.as_slice() {
+        let failure = Failure::new(code::CONFIG, only.headline(file));
+        return match &only.advice {
+            Some(advice) => failure.advise(advice),
+            None => failure,
+        };
+    }
+    for error in &errors.errors {
+        out::talk(&format!("error: {}", error.render(file)));
+    }
+    Failure::new(code::CONFIG, format!("{file} cannot be used: {} errors", errors.errors.len()))
+}
+
+/// The notes that may be mistakes.
+pub(super) fn warnings(notes: &[Note]) -> impl Iterator<Item = &Note> {
+    notes.iter().filter(|note| note.severity == Severity::Warning)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use clap::Parser as _;
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        job: JobOptions,
+    }
+
+    fn parse(words: &[&str]) -> Result<JobOptions, clap::Error> {
+        Line::try_parse_from([&["x"], words].concat()).map(|line| line.job)
+    }
+
+    #[test]
+    fn variables_come_in_the_spellings_of_datax() {
+        for words in [
+            vec!["j.json", "-p", "-Da=1 -Db=2"],
+            vec!["j.json", "-p-Da=1", "-p", "b=2"],
+            vec!["-p", "-Da=1", "--param", "b=2", "j.json"],
+        ] {
+            let job = parse(&words).unwrap();
+            let params: Vec<_> = job.params.into_iter().flat_map(|params| params.0).collect();
+            assert_eq!(params, [("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())], "{words:?}");
+        }
+        assert!(parse(&["j.json", "-p", "nothing"]).is_err());
+    }
+
+    #[test]
+    fn overrides_need_a_step_and_a_value() {
+        let job = parse(&["-", "--set", "Reader.kafkaConfig.group.id=a=b", "-s", "writer.partition="]).unwrap();
+        assert_eq!(job.file_name(), "<stdin>");
+        let set = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(job.sets, [set("Reader.kafkaConfig.group.id", "a=b"), set("writer.partition", "")]);
+        for wrong in ["Reader.server", "server=a", "=a.b"] {
+            assert!(parse(&["j.json", "--set", wrong]).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! `kafkaConfig`: raw consumer properties, as far as they mean something to a client that is not Java's.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::datasource::unsupported_security;
+use super::json::{Member, Node, Value};
+use super::report::Report;
+use super::section::{Found, Section};
+use super::spec::{Isolation, Reset};
+
+/// What the properties say. `None` = the property is absent, or was reported.
+#[derive(Debug, Default)]
+pub(super) struct KafkaConfig {
+    pub(super) servers: Option<Found<String>>,
+    pub(super) group: Option<Found<String>>,
+    pub(super) client_id: Option<String>,
+    pub(super) isolation: Option<Isolation>,
+    pub(super) reset: Option<Reset>,
+    pub(super) auto_commit: Option<Found<bool>>,
+    pub(super) fetch_min_bytes: Option<u32>,
+    pub(super) fetch_wait_max: Option<Duration>,
+    pub(super) fetch_bytes_max: Option<u32>,
+    pub(super) partition_fetch_bytes_max: Option<u32>,
+    pub(super) request_timeout: Option<Duration>,
+    pub(super) connect_timeout: Option<Duration>,
+    pub(super) retry_backoff: Option<Duration>,
+    pub(super) session_timeout: Option<Duration>,
+    pub(super) properties: BTreeMap<String, String>,
+}
+
+/// The job's properties over the data source's, as one object.
+pub(super) fn merged(job: Option<&Node>, source: Vec<Member>) -> Node {
+    let mut members: Vec<Member> = job.and_then(Node::members).map(<[Member]>::to_vec).unwrap_or_default();
+    for member in source {
+        if !members.iter().any(|known| known.key == member.key) {
+            members.push(member);
+        }
+    }
+    let place = job.map_or(super::report::Place::Job, |node| node.place.clone());
+    Node { place, value: Value::Object(members) }
+}
+
+/// Reads the properties; every one of them ends up as a field, a note, a warning or an error.
+pub(super) fn read(section: &Section<'_>, report: &Report) -> KafkaConfig {
+    security(section, report);
+    let millis =
+        |key: &str| section.integer(key, 0..=MILLIS_MAX).map(|found| Duration::from_millis(found.value.unsigned_abs()));
+    let bytes = |key: &str, least: u32| section.small(key, least..=i32::MAX.unsigned_abs()).map(|found| found.value);
+    let config = KafkaConfig {
+        servers: section.text("bootstrap.servers"),
+        group: section.text("group.id"),
+        client_id: section.text("client.id").map(|found| found.value),
+        isolation: section.choice("isolation.level", ISOLATIONS).map(|found| found.value),
+        reset: section.choice("auto.offset.reset", RESETS).map(|found| found.value),
+        auto_commit: section.boolean("enable.auto.commit"),
+        // Kafka allows 0 here, which only asks for more empty answers than 1 does.
+        fetch_min_bytes: bytes("fetch.min.bytes", 0).map(|bytes| bytes.max(1)),
+        fetch_wait_max: millis("fetch.max.wait.ms"),
+        fetch_bytes_max: bytes("fetch.max.bytes", 1),
+        partition_fetch_bytes_max: bytes("max.partition.fetch.bytes", 1),
+        request_timeout: millis("request.timeout.ms").filter(|time| !time.is_zero()),
+        connect_timeout: millis("socket.connection.setup.timeout.ms").filter(|time| !time.is_zero()),
+        retry_backoff: millis("retry.backoff.ms"),
+        session_timeout: millis("session.timeout.ms").filter(|time| !time.is_zero()),
+        properties: BTreeMap::new(),
+    };
+    let mut properties = BTreeMap::new();
+    for key in KEPT {
+        if let Some(found) = section.text(key) {
+            properties.insert((*key).to_owned(), found.value);
+        }
+    }
+    for (key, why) in WITHOUT_EFFECT {
+        if section.raw(key).is_some() {
+            report.ignored(format!("{} ({why})", section.full(key)));
+        }
+    }
+    section.warn_unknown();
+    KafkaConfig { properties, ..config }
+}
+
+/// Refuses a security protocol this version cannot speak; without one, security keys have no effect, as in Kafka itself.
+fn security(section: &Section<'_>, report: &Report) {
+    let protocol = section.text("security.protocol");
+    let secure = protocol.as_ref().filter(|found| !found.value.trim().eq_ignore_ascii_case("PLAINTEXT"));
+    if let Some(found) = secure {
+        unsupported_security(report, &found.place, &section.full("security.protocol"), &found.value);
+    }
+    for member in section.members().iter().filter(|member| is_security_key(&member.key)) {
+        let blank = section.text(&member.key).is_none_or(|found| found.value.trim().is_empty());
+        if secure.is_none() && !blank {
+            let text = format!("{} has no effect: security.protocol is PLAINTEXT", section.full(&member.key));
+            report.warn(&member.place, text);
+        }
+    }
+}
+
+fn is_security_key(key: &str) -> bool {
+    key.starts_with("sasl.") || key.starts_with("ssl.") || key == "java.security.auth.login.config"
+}
+
+pub(super) const RESETS: &[(&str, Reset)] =
+    &[("none", Reset::None), ("earliest", Reset::Earliest), ("latest", Reset::Latest)];
+
+const ISOLATIONS: &[(&str, Isolation)] =
+    &[("read_uncommitted", Isolation::ReadUncommitted), ("read_committed", Isolation::ReadCommitted)];
+
+/// Properties that are passed on to the client under their own names.
+const KEPT: &[&str] = &[
+    "client.rack",
+    "default.api.timeout.ms",
+    "metadata.max.age.ms",
+    "reconnect.backoff.max.ms",
+    "reconnect.backoff.ms",
+    "retry.backoff.max.ms",
+];
+
+/// Properties that Java's consumer has and this one does without.
+const WITHOUT_EFFECT: &[(&str, &str)] = &[
+    ("key.deserializer", "keyType says how keys are read"),
+    ("value.deserializer", "valueType says how values are read"),
+    ("auto.commit.interval.ms", "offsets are committed once, after MaxCompute has committed"),
+    ("max.poll.records", "records are not handed out in polls"),
+    ("max.poll.interval.ms", "records are not handed out in polls"),
+    ("check.crcs", "checksums are always checked"),
+    ("heartbeat.interval.ms", "follows the session timeout"),
+    ("partition.assignment.strategy", "the job names its partitions"),
+    ("group.instance.id", "the job is no group member"),
+    ("group.protocol", "the job is no group member"),
+    ("allow.auto.create.topics", "a topic that is read must exist"),
+    ("exclude.internal.topics", "the topic is named"),
+    ("client.dns.lookup", "every address of a name is tried"),
+    ("connections.max.idle.ms", "connections live as long as the job"),
+    ("receive.buffer.bytes", "left to the operating system"),
+    ("send.buffer.bytes", "left to the operating system"),
+    ("socket.connection.setup.timeout.max.ms", "the time-out does not grow"),
+    ("interceptor.classes", "Java only"),
+    ("metric.reporters", "Java only"),
+    ("metrics.num.samples", "Java only"),
+    ("metrics.recording.level", "Java only"),
+    ("metrics.sample.window.ms", "Java only"),
+    ("auto.include.jmx.reporter", "Java only"),
+    ("security.providers", "Java only"),
+];
+
+/// A day: longer times are slips.
+const MILLIS_MAX: i64 = 86_400_000;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::json;
+    use super::super::report::Place;
+    use super::*;
+
+    fn config(text: &str) -> Result<(KafkaConfig, Vec<String>), String> {
+        let report = Report::default();
+        let node = json::parse(text, &report).unwrap();
+        let config = read(&Section::new("R.kafkaConfig", &node, &report), &report);
+        let notes = report.finish("j").map_err(|errors| errors.to_string())?;
+        Ok((config, notes.into_iter().map(|note| note.text).collect()))
+    }
+
+    #[test]
+    fn known_properties_are_honoured() {
+        let (config, notes) = config(
+            r#"{"group.id":"g","client.id":"c","isolation.level":"READ_COMMITTED","auto.offset.reset":"latest",
+            "enable.auto.commit":"false","fetch.min.bytes":"0","fetch.max.wait.ms":100,"fetch.max.bytes":"1000",
+            "max.partition.fetch.bytes":500,"request.timeout.ms":3000,"session.timeout.ms":"6000","retry.backoff.ms":5,
+            "bootstrap.servers":"a:1","metadata.max.age.ms":"9","security.protocol":"plaintext"}"#,
+        )
+        .unwrap();
+        assert_eq!(config.isolation, Some(Isolation::ReadCommitted));
+        assert_eq!(config.reset, Some(Reset::Latest));
+        assert!(!config.auto_commit.unwrap().value);
+        assert_eq!((config.fetch_min_bytes, config.fetch_bytes_max), (Some(1), Some(1000)));
+        assert_eq!(config.partition_fetch_bytes_max, Some(500));
+        assert_eq!(config.request_timeout, Some(Duration::from_secs(3)));
+        assert_eq!(config.properties.into_iter().collect::<Vec<_>>(), [("metadata.max.age.ms".into(), "9".into())]);
+        assert_eq!(notes, Vec::<String>::new());
+    }
+
+    #[test]
+    fn java_only_properties_are_explained_in_one_line() {
+        let (_, notes) = config(r#"{"key.deserializer":"x","max.poll.records":5,"goup.id":"g","zzz":1}"#).unwrap();
+        assert_eq!(
+            notes,
+            [
+                "R.kafkaConfig.goup.id is not a known key and has no effect; did you mean group.id?",
+                "R.kafkaConfig.zzz is not a known key and has no effect",
+                "accepted without effect: R.kafkaConfig.key.deserializer (keyType says how keys are read), \
+                 R.kafkaConfig.max.poll.records (records are not handed out in polls)",
+            ]
+        );
+    }
+
+    #[test]
+    fn security_is_refused_by_its_key_and_secrets_stay_unsaid() {
+        let said =
+            config(r#"{"security.protocol":"SASL_PLAINTEXT","sasl.jaas.config":"password=\"canary\""}"#).unwrap_err();
+        assert!(said.contains("R.kafkaConfig.security.protocol: \"SASL_PLAINTEXT\" is not supported"), "{said}");
+        assert!(!said.contains("canary"));
+        let (config, notes) = config(r#"{"sasl.jaas.config":"canary","ssl.keystore.password":"canary"}"#).unwrap();
+        assert_eq!(notes.len(), 2);
+        assert!(notes.iter().all(|note| note.contains("has no effect: security.protocol is PLAINTEXT")));
+        assert!(!format!("{config:?} {notes:?}").contains("canary"));
+    }
+
+    #[test]
+    fn values_are_checked() {
+        for (text, wanted) in [
+            (r#"{"isolation.level":"serializable"}"#, "not one of read_uncommitted, read_committed"),
+            (r#"{"auto.offset.reset":"by_duration:PT1H"}"#, "not one of none, earliest, latest"),
+            (r#"{"fetch.max.bytes":-1}"#, "not a whole number from 1"),
+            (r#"{"request.timeout.ms":"5s"}"#, "not a whole number from 0"),
+            (r#"{"enable.auto.commit":"no"}"#, "not one of true, false"),
+        ] {
+            let said = config(text).unwrap_err();
+            assert!(said.contains(wanted), "{said}");
+        }
+    }
+
+    #[test]
+    fn the_jobs_properties_go_over_the_data_sources() {
+        let report = Report::default();
+        let job = json::parse(r#"{"group.id":"job"}"#, &report).unwrap();
+        let member =
+            |key: &str, text: &str| Member { key: key.into(), place: Place::Job, node: Node::text(Place::Job, text) };
+        let node = merged(Some(&job), vec![member("group.id", "source"), member("client.id", "source")]);
+        let config = read(&Section::new("k", &node, &report), &report);
+        assert_eq!(config.group.unwrap().value, "job");
+        assert_eq!(config.client_id.as_deref(), Some("source"));
+    }
+}

@@ -1,0 +1,328 @@
+//! Reading partitions of a topic, assigned by hand.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+use super::ask::{Again, Attempt, Core};
+use super::client::Client;
+use super::config::ConsumerConfig;
+use super::error::{Error, ErrorKind};
+use super::fetched::Fetched;
+use super::msg::{ApiKey, ErrorCode, FetchAnswer, Isolation};
+use super::net::pool::Lane;
+use super::net::{now, sleep_until};
+use super::offsets::OffsetAt;
+use super::state::cluster::{Place, Topic};
+use super::state::fetch::{
+    Cause, Failure, Fault, FetchOptions, FetchOrder, FetchState, Progress, RangeOrder, Ready, TopicPartition,
+};
+
+/// Reads partitions of one topic from given offsets on, each broker's in one stream of fetches.
+///
+/// While the caller works on one answer, the next one of the same broker is on its way: at most
+/// [`ConsumerConfig::buffer_bytes_max`] bytes are fetched ahead. Nothing runs between calls but the requests that are
+/// out, so a consumer that is not asked stands still. Dropping it closes its connections.
+#[derive(Debug)]
+pub struct Consumer {
+    client: Client,
+    topic: Arc<str>,
+    isolation: Isolation,
+    fetch_patience: Duration,
+    lane: Lane,
+    state: FetchState<Error>,
+    tasks: JoinSet<Event>,
+}
+
+/// What a spawned request comes back with.
+#[derive(Debug)]
+enum Event {
+    Answer { broker: i32, outcome: Result<FetchAnswer, Fault<Error>> },
+    Metadata { topic: Arc<str>, outcome: Result<Option<Topic>, Fault<Error>> },
+    Range { order: RangeOrder, outcome: Result<(i64, i64), Fault<Error>> },
+}
+
+/// How far one partition is.
+#[derive(Clone, Debug)]
+pub struct PartitionProgress {
+    /// The partition.
+    pub partition: i32,
+    /// The offset after everything that has been handed out by [`Consumer::next`].
+    pub position: i64,
+    /// The end of the partition as of the last answer; -1 before the first.
+    pub high_watermark: i64,
+    /// The end under read_committed as of the last answer; -1 before the first.
+    pub last_stable_offset: i64,
+    /// The start of the partition as of the last answer; -1 before the first or when the broker does not say.
+    pub log_start_offset: i64,
+    /// When the last good answer came; none before the first.
+    pub last_answer: Option<Instant>,
+    /// Why it does not advance at present; none when all is well.
+    pub waiting_on: Option<String>,
+    /// Whether it is paused.
+    pub paused: bool,
+    /// Whether it has failed for good; [`Consumer::seek`] starts it again.
+    pub failed: bool,
+}
+
+impl Consumer {
+    /// A consumer of `topic` that reads each (partition, offset) of `start` from that offset on. Asks nothing yet; of a
+    /// partition named twice the last entry counts.
+    pub fn new(client: &Client, config: ConsumerConfig, topic: &str, start: &[(i32, i64)]) -> Self {
+        let core = &client.core;
+        let topic: Arc<str> = topic.into();
+        let serial = core.next_serial();
+        let options = FetchOptions {
+            isolation: config.isolation,
+            fetch_bytes_max: config.fetch_bytes_max,
+            partition_bytes_max: config.partition_bytes_max,
+            wait_ms_max: config.wait_ms_max,
+            bytes_min: config.bytes_min,
+            buffer_bytes_max: config.buffer_bytes_max,
+            retry_backoff: core.config.retry_backoff,
+            retry_backoff_max: core.config.retry_backoff_max,
+            retries_deadline: core.config.retries_deadline,
+            unknown_deadline: core.config.unknown_topic_deadline,
+            seed: serial,
+        };
+        let mut state = FetchState::new(options);
+        let at = now();
+        for (partition, offset) in start {
+            let partition = TopicPartition { topic: topic.clone(), partition: *partition };
+            state.assign(at, partition, *offset);
+        }
+        // What the client knows already saves a question.
+        let known = core.cluster().topic(&topic).filter(|known| known.error.is_ok()).cloned();
+        if let Some(known) = known {
+            state.handle_metadata(at, &topic, Ok(&known));
+        }
+        Self {
+            client: client.clone(),
+            topic,
+            isolation: config.isolation,
+            fetch_patience: core.config.request_timeout + Duration::from_millis(config.wait_ms_max.into()),
+            lane: Lane::Fetch(serial),
+            state,
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// The next answer about one partition, with or without records. Waits until there is one; with every partition paused
+    /// or none assigned, that is for ever. Safe to drop half-way: nothing is lost.
+    ///
+    /// A consumer that reads to an end must compare positions with it and not wait for an empty answer: markers of
+    /// transactions and compacted records move the position without giving a record.
+    ///
+    /// # Errors
+    /// One per partition that has failed for good, after what came before it was handed out; the other partitions go on.
+    /// [`OffsetOutOfRange`](ErrorKind::OffsetOutOfRange), [`TopicDeleted`](ErrorKind::TopicDeleted),
+    /// [`UnknownTopic`](ErrorKind::UnknownTopic), [`UnknownPartition`](ErrorKind::UnknownPartition),
+    /// [`Auth`](ErrorKind::Auth), [`Decode`](ErrorKind::Decode), or the last cause when a partition has not got a good answer
+    /// for [`ClientConfig::retries_deadline`](super::ClientConfig::retries_deadline). Once all partitions have failed, the
+    /// first one's error comes again.
+    pub async fn next(&mut self) -> Result<Fetched, Error> {
+        loop {
+            while let Some(joined) = self.tasks.try_join_next() {
+                self.take(joined)?;
+            }
+            self.send();
+            if let Some(ready) = self.state.poll_ready() {
+                // Taking it may have made room for the next request.
+                self.send();
+                return match ready {
+                    Ready::Data(data) => Ok(Fetched::new(data, self.isolation)),
+                    Ready::Failed(failure) => Err(self.error(&failure)),
+                };
+            }
+            if let Some(failure) = self.state.all_failed() {
+                return Err(self.error(failure));
+            }
+            let due = self.state.poll_timeout();
+            let joined = tokio::select! {
+                Some(joined) = self.tasks.join_next() => joined,
+                () = sleep_until(due) => continue,
+            };
+            self.take(joined)?;
+        }
+    }
+
+    /// Reads a partition from `offset` on, also one that was not assigned or has failed. Drops what was fetched for it.
+    pub fn seek(&mut self, partition: i32, offset: i64) {
+        self.state.assign(now(), self.key(partition), offset);
+    }
+
+    /// Stops fetching partitions and handing them out, until [`Consumer::resume`].
+    pub fn pause(&mut self, partitions: &[i32]) {
+        for partition in partitions {
+            self.state.pause(&self.key(*partition));
+        }
+    }
+
+    /// Goes on with paused partitions where they stopped.
+    pub fn resume(&mut self, partitions: &[i32]) {
+        for partition in partitions {
+            self.state.resume(&self.key(*partition));
+        }
+    }
+
+    /// Reads partitions no more, and drops what was fetched for them.
+    pub fn remove(&mut self, partitions: &[i32]) {
+        for partition in partitions {
+            self.state.remove(&self.key(*partition));
+        }
+    }
+
+    /// How far each partition is, by number.
+    pub fn progress(&self) -> Vec<PartitionProgress> {
+        self.state.progress().map(|progress| self.describe(progress)).collect()
+    }
+
+    /// The topic.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    fn key(&self, partition: i32) -> TopicPartition {
+        TopicPartition { topic: self.topic.clone(), partition }
+    }
+
+    /// Starts every request that is due.
+    fn send(&mut self) {
+        let at = now();
+        while let Some(topic) = self.state.poll_metadata(at) {
+            self.tasks.spawn(ask_metadata(self.client.core.clone(), topic));
+        }
+        while let Some(order) = self.state.poll_range() {
+            self.tasks.spawn(ask_range(self.client.clone(), order));
+        }
+        while let Some(order) = self.state.poll_request(at) {
+            self.tasks.spawn(ask_records(self.client.core.clone(), self.lane, order, self.fetch_patience));
+        }
+    }
+
+    fn take(&mut self, joined: Result<Event, tokio::task::JoinError>) -> Result<(), Error> {
+        let event = joined.map_err(|_| Error::new(ErrorKind::Closed, "the runtime is shutting down"))?;
+        let at = now();
+        match event {
+            Event::Answer { broker, outcome } => self.state.handle_answer(at, broker, outcome),
+            Event::Metadata { topic, outcome } => {
+                let unknown = Topic::unknown();
+                let view = outcome.as_ref().map(|found| found.as_ref().unwrap_or(&unknown)).map_err(Fault::clone);
+                self.state.handle_metadata(at, &topic, view);
+            }
+            Event::Range { order, outcome } => {
+                self.state.handle_range(at, &order.partition, order.generation, outcome);
+            }
+        }
+        Ok(())
+    }
+
+    fn describe(&self, progress: Progress<Error>) -> PartitionProgress {
+        let partition = &progress.partition;
+        let waiting_on = progress.trouble.as_ref().map(|cause| self.cause_error(partition, cause).to_string());
+        PartitionProgress {
+            partition: partition.partition,
+            position: progress.position,
+            high_watermark: progress.high_watermark,
+            last_stable_offset: progress.last_stable_offset,
+            log_start_offset: progress.log_start_offset,
+            last_answer: progress.last_answer,
+            waiting_on,
+            paused: progress.paused,
+            failed: progress.failed,
+        }
+    }
+
+    fn error(&self, failure: &Failure<Error>) -> Error {
+        let error = self.cause_error(&failure.partition, &failure.cause);
+        // What a broker has told for certain was not a matter of patience.
+        let is_certain = matches!(failure.cause, Cause::TopicDeleted { .. } | Cause::OutOfRange { .. });
+        if is_certain || failure.attempts <= 1 { error } else { error.gave_up(failure.after, failure.attempts) }
+    }
+
+    fn cause_error(&self, partition: &TopicPartition, cause: &Cause<Error>) -> Error {
+        let core = &self.client.core;
+        let fetch = |error: Error| error.api(ApiKey::Fetch);
+        let at_broker = |error: Error, broker: i32| error.at_broker(core.place_name(&Place::Node(broker)));
+        let error = match cause {
+            Cause::Code { broker, code } => at_broker(fetch(Error::broker(*code, None)), *broker),
+            Cause::Fault(error) => error.clone(),
+            Cause::Metadata(code) => Error::broker(*code, None).api(ApiKey::Metadata),
+            Cause::NoLeader => {
+                Error::new(ErrorKind::Broker(ErrorCode::LEADER_NOT_AVAILABLE), "the partition has no leader")
+            }
+            Cause::UnknownTopic => Error::new(ErrorKind::UnknownTopic, "the cluster has no such topic"),
+            Cause::UnknownPartition => Error::new(ErrorKind::UnknownPartition, "the topic has no such partition"),
+            Cause::TopicDeleted { recreated: false } => {
+                Error::new(ErrorKind::TopicDeleted, "the topic was deleted while it was read")
+            }
+            Cause::TopicDeleted { recreated: true } => {
+                let text = "the topic was deleted and made anew while it was read; offsets do not carry over";
+                Error::new(ErrorKind::TopicDeleted, text)
+            }
+            Cause::OutOfRange { position, log_start, end } => out_of_range(*position, *log_start, *end),
+            Cause::BadAnswer { broker, text } => at_broker(fetch(Error::new(ErrorKind::Decode, text.clone())), *broker),
+        };
+        error.topic(&partition.topic).partition(partition.partition)
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        self.client.core.close_lane(self.lane);
+    }
+}
+
+fn out_of_range(position: i64, log_start: i64, end: i64) -> Error {
+    let text = if position < log_start {
+        let last = log_start.saturating_sub(1);
+        format!(
+            "offset {position} is out of range: offsets {position} to {last} have been deleted, \
+             the partition now holds {log_start} to {end}"
+        )
+    } else {
+        format!(
+            "offset {position} is out of range: the partition holds {log_start} to {end}; \
+             it was truncated, or the topic is not the one the offset is from"
+        )
+    };
+    Error::new(ErrorKind::OffsetOutOfRange { position, log_start, end }, text).api(ApiKey::Fetch)
+}
+
+fn fault(attempt: Attempt) -> Fault<Error> {
+    Fault { error: attempt.error, is_final: attempt.again == Again::No }
+}
+
+async fn ask_records(core: Arc<Core>, lane: Lane, order: FetchOrder, patience: Duration) -> Event {
+    let FetchOrder { broker, call } = order;
+    let outcome = core.ask(lane, &Place::Node(broker), &call, patience).await;
+    if let Ok(answer) = &outcome {
+        let mut cluster = core.cluster();
+        for endpoint in &answer.endpoints {
+            cluster.handle_endpoint(endpoint.node, &endpoint.host, endpoint.port);
+        }
+    }
+    Event::Answer { broker, outcome: outcome.map_err(fault) }
+}
+
+async fn ask_metadata(core: Arc<Core>, topic: Arc<str>) -> Event {
+    let outcome = core.refresh(&topic, now()).await.map_err(fault);
+    let outcome = outcome.map(|()| core.cluster().topic(&topic).cloned());
+    Event::Metadata { topic, outcome }
+}
+
+/// The first offset and the one after the last. Open transactions count: whether a position exists has nothing to do with
+/// what may be shown.
+async fn ask_range(client: Client, order: RangeOrder) -> Event {
+    let TopicPartition { topic, partition } = &order.partition;
+    let mut found = [0_i64; 2];
+    for (slot, at) in found.iter_mut().zip([OffsetAt::Earliest, OffsetAt::Latest]) {
+        match client.list_offsets(topic, &[(*partition, at)], Isolation::ReadUncommitted).await {
+            Ok(offsets) => *slot = offsets.get(partition).and_then(|listed| listed.offset).unwrap_or(0),
+            Err(error) => return Event::Range { order, outcome: Err(Fault { error, is_final: true }) },
+        }
+    }
+    let [log_start, end] = found;
+    Event::Range { order, outcome: Ok((log_start, end)) }
+}
