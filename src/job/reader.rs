@@ -148,7 +148,7 @@ fn bootstrap(
         value: found.value.iter().flat_map(|text| split_servers(&text.value)).collect::<Vec<_>>(),
         place: found.place,
     });
-    let place_of_source = section.node("datasource").map_or(section.place(), |node| &node.place);
+    let place_of_source = section.node("datasource").map_or_else(|| section.place(), |node| &node.place);
     let from_source = (!source.is_empty()).then(|| Found { value: source, place: place_of_source.clone() });
     let from_config =
         config.servers.as_ref().map(|found| Found { value: split_servers(&found.value), place: found.place.clone() });
@@ -284,7 +284,7 @@ fn without_effect(section: &Section<'_>, context: &Context<'_>) {
     // Asked for under its proper name too, so that a typing error finds it as the nearest name.
     section.raw("waitTime");
     if section.boolean("skipExceedRecord").is_some_and(|found| !found.value) {
-        let place = section.node("skipExceedRecord").map_or(section.place(), |node| &node.place);
+        let place = section.node("skipExceedRecord").map_or_else(|| section.place(), |node| &node.place);
         context.report.info(place, "skipExceedRecord is false, yet rows past the end are never written");
     }
     if section.boolean("stopWhenReachEndOffset").is_some() {

@@ -51,7 +51,7 @@ pub struct DeleteTopicAnswer {
     pub error: ErrorCode,
 }
 
-const CREATE_SHAPE: Shape = Shape {
+pub(super) const CREATE_SHAPE: Shape = Shape {
     flexible_from: ApiKey::CreateTopics.flexible_from(),
     fields: &[
         Field::since(2, "throttle_time_ms", Kind::Fixed(4)),
@@ -66,7 +66,7 @@ const CREATE_SHAPE: Shape = Shape {
     ],
 };
 
-const DELETE_SHAPE: Shape = Shape {
+pub(super) const DELETE_SHAPE: Shape = Shape {
     flexible_from: ApiKey::DeleteTopics.flexible_from(),
     fields: &[
         Field::since(1, "throttle_time_ms", Kind::Fixed(4)),

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::wire::{DecodeError, Reader, Writer};
 
-use super::layout::Layout;
+use super::layout::{Layout, reserve};
 use super::{ApiKey, Call, EncodeError, ErrorCode, VersionRange};
 
 /// Asks a broker what it speaks. v3 also says who is asking (KIP-511).
@@ -40,7 +40,8 @@ impl Call for ApiVersionsCall {
         // A broker that does not know the version answers in the layout of v0 (KIP-511; older brokers do the same).
         let layout = Layout::of(Self::API, if error == ErrorCode::UNSUPPORTED_VERSION { 0 } else { version });
         let count = layout.count(&mut reader, 6, "api_keys")?.unwrap_or(0);
-        let mut apis = Vec::with_capacity(count);
+        let mut apis = Vec::new();
+        reserve(&mut apis, count, &reader, "api_keys")?;
         for _ in 0..count {
             let key = reader.i16_be("api_key")?;
             let min = reader.i16_be("min_version")?;

@@ -34,7 +34,7 @@ pub struct FindCoordinatorAnswer {
     pub port: i32,
 }
 
-const SHAPE: Shape = Shape {
+pub(super) const SHAPE: Shape = Shape {
     flexible_from: ApiKey::FindCoordinator.flexible_from(),
     fields: &[
         Field::since(1, "throttle_time_ms", Kind::Fixed(4)),

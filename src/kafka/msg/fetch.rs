@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::wire::{DecodeError, DecodeFault, Reader, Writer};
 
-use super::layout::Layout;
+use super::layout::{Layout, reserve};
 use super::{ApiKey, Call, EncodeError, ErrorCode, Isolation, TopicId};
 
 /// A fetch without a session.
@@ -222,7 +222,7 @@ fn decode_answer(version: i16, body: &Bytes) -> Result<FetchAnswer, DecodeError>
         };
         // The smallest partition: index, error, two offsets and two empty lists.
         let count = layout.count(reader, 24, "partitions")?.unwrap_or(0);
-        partitions.reserve(count);
+        reserve(&mut partitions, count, reader, "partitions")?;
         for _ in 0..count {
             partitions.push(decode_partition(version, layout, body, reader, topic.clone())?);
         }
@@ -251,7 +251,8 @@ fn decode_partition(
     let last_stable_offset = reader.i64_be("last_stable_offset")?;
     let log_start_offset = if version >= 5 { reader.i64_be("log_start_offset")? } else { -1 };
     let count = layout.count(reader, 16, "aborted_transactions")?.unwrap_or(0);
-    let mut aborted = Vec::with_capacity(count);
+    let mut aborted = Vec::new();
+    reserve(&mut aborted, count, reader, "aborted_transactions")?;
     for _ in 0..count {
         let producer_id = reader.i64_be("producer_id")?;
         let first_offset = reader.i64_be("first_offset")?;
@@ -288,7 +289,8 @@ fn decode_partition(
 
 fn decode_endpoints(layout: Layout, reader: &mut Reader<'_>) -> Result<Vec<NodeEndpoint>, DecodeError> {
     let count = layout.count(reader, 11, "node_endpoints")?.unwrap_or(0);
-    let mut endpoints = Vec::with_capacity(count);
+    let mut endpoints = Vec::new();
+    reserve(&mut endpoints, count, reader, "node_endpoints")?;
     for _ in 0..count {
         let node = reader.i32_be("node_id")?;
         let host = layout.string(reader, "host")?.to_owned();

@@ -80,7 +80,7 @@ pub struct GroupMemberAnswer {
     pub assignment: Bytes,
 }
 
-const LIST_SHAPE: Shape = Shape {
+pub(super) const LIST_SHAPE: Shape = Shape {
     flexible_from: ApiKey::ListGroups.flexible_from(),
     fields: &[
         Field::since(1, "throttle_time_ms", Kind::Fixed(4)),
@@ -97,7 +97,7 @@ const LIST_SHAPE: Shape = Shape {
     ],
 };
 
-const DESCRIBE_SHAPE: Shape = Shape {
+pub(super) const DESCRIBE_SHAPE: Shape = Shape {
     flexible_from: ApiKey::DescribeGroups.flexible_from(),
     fields: &[
         Field::since(1, "throttle_time_ms", Kind::Fixed(4)),

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::limits::ANSWER_MEMORY_BYTES_MAX;
 use crate::wire::{DecodeError, DecodeFault, Reader, Writer};
 
 use super::{ApiKey, EncodeError};
@@ -80,7 +81,7 @@ impl Layout {
 
     pub(crate) fn string<'a>(self, reader: &mut Reader<'a>, field: &'static str) -> Result<&'a str, DecodeError> {
         let at = reader.position();
-        self.nullable_string(reader, field)?.ok_or(DecodeError::new(DecodeFault::UnexpectedNull, field, at))
+        self.nullable_string(reader, field)?.ok_or_else(|| DecodeError::new(DecodeFault::UnexpectedNull, field, at))
     }
 
     pub(crate) fn nullable_string<'a>(
@@ -149,6 +150,25 @@ impl Layout {
         }
         Ok(())
     }
+}
+
+/// Makes room for `count` more elements, a count that has been compared with the bytes at hand. An element takes more memory
+/// than bytes on the wire, so all of them together are bounded too.
+///
+/// # Errors
+/// [`DecodeFault::TooLarge`] when the list would take more than [`ANSWER_MEMORY_BYTES_MAX`].
+pub(crate) fn reserve<T>(
+    list: &mut Vec<T>,
+    count: usize,
+    reader: &Reader<'_>,
+    field: &'static str,
+) -> Result<(), DecodeError> {
+    let size = list.len().saturating_add(count).saturating_mul(size_of::<T>());
+    if size > ANSWER_MEMORY_BYTES_MAX {
+        return Err(reader.error(DecodeFault::TooLarge { size, max: ANSWER_MEMORY_BYTES_MAX }, field));
+    }
+    list.reserve(count);
+    Ok(())
 }
 
 fn compact_len(

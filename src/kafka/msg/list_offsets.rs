@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::wire::{DecodeError, Reader, Writer};
 
-use super::layout::Layout;
+use super::layout::{Layout, reserve};
 use super::{ApiKey, Call, EncodeError, ErrorCode, Isolation};
 
 /// Asks the leader of some partitions of one topic for offsets.
@@ -99,7 +99,7 @@ impl Call for ListOffsetsCall {
         for _ in 0..topics {
             let name: Arc<str> = layout.string(reader, "topic")?.into();
             let count = layout.count(reader, 22, "partitions")?.unwrap_or(0);
-            partitions.reserve(count);
+            reserve(&mut partitions, count, reader, "partitions")?;
             for _ in 0..count {
                 partitions.push((name.clone(), decode_partition(version, layout, reader)?));
             }

@@ -80,7 +80,7 @@ pub struct PartitionAnswer {
     pub offline: Vec<i32>,
 }
 
-pub(crate) const SHAPE: Shape = Shape {
+pub(super) const SHAPE: Shape = Shape {
     flexible_from: ApiKey::Metadata.flexible_from(),
     fields: &[
         Field::since(3, "throttle_time_ms", Kind::Fixed(4)),

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::wire::{DecodeError, Reader, Writer};
 
-use super::layout::Layout;
+use super::layout::{Layout, reserve};
 use super::{ApiKey, Call, EncodeError, ErrorCode};
 
 /// Stores offsets of a group, as one of its members or, with generation -1 and an empty member id, from outside.
@@ -92,7 +92,7 @@ impl Call for OffsetCommitCall {
         for _ in 0..topics {
             let name: Arc<str> = layout.string(reader, "topic")?.into();
             let count = layout.count(reader, 6, "partitions")?.unwrap_or(0);
-            partitions.reserve(count);
+            reserve(&mut partitions, count, reader, "partitions")?;
             for _ in 0..count {
                 let partition = reader.i32_be("partition_index")?;
                 let error = ErrorCode(reader.i16_be("error_code")?);

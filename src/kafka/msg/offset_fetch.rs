@@ -46,7 +46,7 @@ pub struct OffsetFetchPartition {
     pub metadata: Option<String>,
 }
 
-const SHAPE: Shape = Shape {
+pub(super) const SHAPE: Shape = Shape {
     flexible_from: ApiKey::OffsetFetch.flexible_from(),
     fields: &[
         Field::since(3, "throttle_time_ms", Kind::Fixed(4)),

@@ -39,7 +39,7 @@ pub struct ProduceAnswer {
     pub base_offset: i64,
 }
 
-const SHAPE: Shape = Shape {
+pub(super) const SHAPE: Shape = Shape {
     flexible_from: ApiKey::Produce.flexible_from(),
     fields: &[
         Field::new(

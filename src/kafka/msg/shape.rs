@@ -76,15 +76,16 @@ const SLICE_BYTES: usize = 32;
 /// What one unknown tagged field takes in the crate's map.
 const TAG_BYTES: usize = 64;
 
-/// Steps over `body` by `shape` as of `version`.
+/// Steps over `body` by `shape` as of `version`. Returns where the message ends; what follows is not looked at.
 ///
 /// # Errors
 /// [`DecodeError`] naming the first field whose length or count the bytes cannot hold, that is cut off or not UTF-8;
 /// [`DecodeFault::TooLarge`] when the decoded values would take more than [`ANSWER_MEMORY_BYTES_MAX`].
-pub fn check(shape: &Shape, version: i16, body: &[u8]) -> Result<(), DecodeError> {
+pub fn check(shape: &Shape, version: i16, body: &[u8]) -> Result<usize, DecodeError> {
     let mut walk =
         Walk { reader: Reader::new(body), layout: Layout::new(version >= shape.flexible_from), version, memory: 0 };
-    walk.structure(shape.fields)
+    walk.structure(shape.fields)?;
+    Ok(walk.reader.position())
 }
 
 struct Walk<'a> {
@@ -176,10 +177,10 @@ mod tests {
 
     #[test]
     fn fields_of_other_versions_are_not_expected() {
-        assert_eq!(check(&SHAPE, 0, &[0, 0]), Ok(()));
+        assert_eq!(check(&SHAPE, 0, &[0, 0]), Ok(2));
         assert!(check(&SHAPE, 1, &[0, 0]).is_err());
-        assert_eq!(check(&SHAPE, 1, &[0, 0, 0, 0, 0, 1, 0, 1, b'a', 0, 0, 0, 1, 0, 0, 0, 9]), Ok(()));
-        assert_eq!(check(&SHAPE, 2, &[0, 0, 2, 2, b'a', 2, 0, 0, 0, 9, 0, 0]), Ok(()));
+        assert_eq!(check(&SHAPE, 1, &[0, 0, 0, 0, 0, 1, 0, 1, b'a', 0, 0, 0, 1, 0, 0, 0, 9]), Ok(17));
+        assert_eq!(check(&SHAPE, 2, &[0, 0, 2, 2, b'a', 2, 0, 0, 0, 9, 0, 0]), Ok(12));
     }
 
     #[test]

@@ -83,9 +83,11 @@ impl Pool {
         let slot = self.slots().entry((lane, place)).or_default().clone();
         let mut held = slot.link.lock().await;
         if let Some((known, link)) = held.as_ref()
-            && known == address && !link.is_closed() {
-                return Ok(link.clone());
-            }
+            && known == address
+            && !link.is_closed()
+        {
+            return Ok(link.clone());
+        }
         *held = None;
         let stream = dial(address, self.connect_patience).await.map_err(ConnectFault::Dial)?;
         let link = LinkHandle::open(stream, self.client_id.clone(), self.request_patience)

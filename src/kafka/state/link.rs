@@ -301,3 +301,175 @@ impl Link {
         self.waiting.is_empty() && self.outgoing.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+    use crate::wire::Writer;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+    /// A request of a header only.
+    const FRAME: [u8; 14] = [0, 0, 0, 10, 0, 3, 0, 4, 0, 0, 0, 0, 0xff, 0xff];
+
+    /// A link that has sent its first `ApiVersions`, and the time.
+    fn started() -> (Link, Instant) {
+        let now = Instant::now();
+        let mut link = Link::new("test".into());
+        link.start(now, PATIENCE);
+        (link, now)
+    }
+
+    /// API, version and correlation id of the next frame.
+    fn sent(link: &mut Link) -> (i16, i16, i32) {
+        let frame = link.poll_transmit().unwrap();
+        let mut reader = Reader::new(&frame);
+        assert_eq!(usize::try_from(reader.i32_be("size").unwrap()).unwrap(), frame.len() - 4);
+        let mut next = || reader.i16_be("field").unwrap();
+        let (api, version) = (next(), next());
+        (api, version, reader.i32_be("correlation_id").unwrap())
+    }
+
+    fn frame(correlation_id: i32, body: &[u8]) -> Bytes {
+        [&correlation_id.to_be_bytes()[..], body].concat().into()
+    }
+
+    /// An answer in the layout of v0.
+    fn versions(error: i16, apis: &[(i16, i16, i16)]) -> Vec<u8> {
+        let mut out = Writer::new();
+        out.i16_be(error);
+        out.i32_be(apis.len().try_into().unwrap());
+        for (api, min, max) in apis {
+            out.i16_be(*api);
+            out.i16_be(*min);
+            out.i16_be(*max);
+        }
+        out.into_vec()
+    }
+
+    fn ready() -> (Link, Instant) {
+        let (mut link, now) = started();
+        assert_eq!(sent(&mut link), (18, 3, 0));
+        // v3: one API (Fetch 4 to 11), no tags; throttle time and tags of the whole.
+        link.handle_frame(now, frame(0, &[0, 0, 2, 0, 1, 0, 4, 0, 11, 0, 0, 0, 0, 0, 0]));
+        assert!(link.ready().is_some());
+        (link, now)
+    }
+
+    fn request(link: &mut Link, now: Instant) -> i32 {
+        let id = link.send(now, PATIENCE, ApiKey::Metadata, 4, FRAME.to_vec());
+        assert_eq!(sent(link).2, id);
+        id
+    }
+
+    #[test]
+    fn a_new_broker_is_ready_after_one_answer() {
+        let (link, _) = ready();
+        assert_eq!(link.ready().unwrap().pick(ApiKey::Fetch, i16::MAX), Ok(11));
+        assert!(link.is_idle() && link.poll_timeout().is_none());
+    }
+
+    #[test]
+    fn a_broker_before_kip_511_is_asked_again_with_v0_on_the_same_connection() {
+        let (mut link, now) = started();
+        assert_eq!(sent(&mut link), (18, 3, 0));
+        link.handle_frame(now, frame(0, &versions(35, &[])));
+        assert!(link.ready().is_none() && link.fault().is_none());
+        assert_eq!(sent(&mut link), (18, 0, 1));
+        link.handle_frame(now, frame(1, &versions(0, &[(1, 0, 5), (18, 0, 1)])));
+        assert_eq!(link.ready().unwrap().pick(ApiKey::Fetch, i16::MAX), Ok(5));
+    }
+
+    #[test]
+    fn a_broker_that_names_its_range_is_asked_with_the_highest_of_it() {
+        let (mut link, now) = started();
+        sent(&mut link);
+        link.handle_frame(now, frame(0, &versions(35, &[(18, 0, 2)])));
+        assert_eq!(sent(&mut link), (18, 2, 1));
+    }
+
+    #[test]
+    fn a_broker_that_refuses_every_version_is_given_up() {
+        let (mut link, now) = started();
+        for id in 0..4 {
+            sent(&mut link);
+            link.handle_frame(now, frame(id, &versions(35, &[(18, 0, 3)])));
+        }
+        assert!(matches!(link.fault(), Some(LinkFault::Negotiation(ErrorCode::UNSUPPORTED_VERSION))), "{link:?}");
+        let (mut link, now) = started();
+        link.handle_frame(now, frame(0, &versions(35, &[(18, 7, 9)])));
+        assert!(matches!(link.fault(), Some(LinkFault::NoCommonVersion(_))), "{link:?}");
+    }
+
+    #[test]
+    fn answers_come_in_order_and_under_their_id() {
+        let (mut link, now) = ready();
+        let (first, second) = (request(&mut link, now), request(&mut link, now));
+        link.handle_frame(now, frame(first, b"one"));
+        link.handle_frame(now, frame(second, b"two"));
+        let mut next = || link.poll_answer().map(|answer| (answer.correlation_id, answer.body.unwrap()));
+        assert_eq!(next(), Some((first, Bytes::from_static(b"one"))));
+        assert_eq!(next(), Some((second, Bytes::from_static(b"two"))));
+        assert_eq!(next(), None);
+    }
+
+    #[test]
+    fn an_answer_to_another_request_ends_the_connection_and_every_request() {
+        let (mut link, now) = ready();
+        let (first, second) = (request(&mut link, now), request(&mut link, now));
+        link.handle_frame(now, frame(second, b"two"));
+        for id in [first, second] {
+            let answer = link.poll_answer().unwrap();
+            assert_eq!(answer.correlation_id, id);
+            assert!(matches!(answer.body, Err(LinkFault::Correlation { due: Some(_), received: 2 })), "{answer:?}");
+        }
+        // A request that comes too late is answered too, once.
+        let late = link.send(now, PATIENCE, ApiKey::Metadata, 4, FRAME.to_vec());
+        assert_eq!(link.poll_answer().unwrap().correlation_id, late);
+        assert!(link.poll_answer().is_none() && link.poll_transmit().is_none());
+        let (mut link, now) = ready();
+        link.handle_frame(now, frame(9, b"unasked"));
+        assert!(matches!(link.fault(), Some(LinkFault::Correlation { due: None, received: 9 })));
+    }
+
+    #[test]
+    fn a_request_without_an_answer_in_time_ends_the_connection() {
+        let (mut link, now) = ready();
+        request(&mut link, now);
+        assert_eq!(link.poll_timeout(), Some(now + PATIENCE));
+        link.handle_timeout(now + PATIENCE - Duration::from_millis(1));
+        assert!(link.fault().is_none());
+        link.handle_timeout(now + PATIENCE);
+        let answer = link.poll_answer().unwrap();
+        assert_eq!(answer.body.unwrap_err().to_string(), "no answer to Metadata within 30000 ms");
+        assert_eq!(link.poll_timeout(), None);
+    }
+
+    #[test]
+    fn an_agreement_that_is_not_reached_has_no_caller_to_answer() {
+        let (mut link, now) = started();
+        link.handle_timeout(now + PATIENCE);
+        assert!(matches!(link.fault(), Some(LinkFault::TimedOut { api: ApiKey::ApiVersions, .. })));
+        assert!(link.poll_answer().is_none());
+    }
+
+    #[test]
+    fn every_prefix_and_bit_flip_of_an_agreement_is_an_agreement_or_a_fault() {
+        let good = frame(0, &[0, 0, 2, 0, 1, 0, 4, 0, 11, 0, 0, 0, 0, 0, 0]);
+        let settle = |bytes: Bytes| {
+            let (mut link, now) = started();
+            sent(&mut link);
+            link.handle_frame(now, bytes);
+            // It asks again, has agreed, or has failed; it never hangs without a deadline.
+            assert!(link.ready().is_some() || link.fault().is_some() || link.poll_timeout().is_some());
+        };
+        for end in 0..good.len() {
+            settle(good.slice(..end));
+        }
+        for bit in 0..good.len() * 8 {
+            let mut bytes = good.to_vec();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            settle(bytes.into());
+        }
+    }
+}

@@ -36,7 +36,7 @@
 //! | `cut_request` | `after_bytes` | the connection closes after so many bytes of its body |
 //! | `cut_answer` | `after_bytes` | the connection closes after so many bytes of the answer's body |
 //!
-//! Operations: `discovery`, `project`, `tenants`, `logview_host`, `authorization`, `schema_list`, `schema`, `table_list`, `table_get`,
+//! Operations: `discovery`, `project`, `tenants`, `logview_host`, `authorization`, `schema_list`, `schema`, `table_list`, `table_get`, `table_preview`,
 //! `partition_list`, `partition_get`, `upload_create`, `upload_status`, `upload_block`, `upload_commit`, `download_create`,
 //! `download_status`, `download_data`, `download_release`, `instance_submit`, `instance_list`, `instance_status`,
 //! `instance_task_status`, `instance_result`, `instance_other`, `instance_terminate`, `instance_download_create`,

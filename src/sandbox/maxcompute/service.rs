@@ -24,7 +24,7 @@ use super::instance::{Instances, Submission};
 use super::meta::{self, ProjectFacts};
 use super::request::{Asked, Operation, TablePath};
 use super::server::Cutter;
-use super::sql::SqlContext;
+use super::sql::{self, SqlContext};
 use super::store::Tables;
 use super::store::table::Table;
 use super::upload::{RepeatedCommit, Upload, UploadWanted, Uploads, no_such_partition, no_such_table, partition_of};
@@ -244,6 +244,7 @@ impl Service {
             }
             Operation::TableList { schema, .. } => Ok(meta::tables(asked, &self.tables.list(schema), &facts)),
             Operation::TableGet(at) => meta::table(asked, at, self.table(at).as_deref(), &facts),
+            Operation::TablePreview(at) => self.preview(asked, at),
             Operation::PartitionList(at) => meta::partitions(asked, at, self.table(at).as_deref()),
             Operation::PartitionGet(at) => meta::partition(asked, at, self.table(at).as_deref()),
             Operation::UploadStatus(_) => {
@@ -346,6 +347,15 @@ impl Service {
             Some(named) => answer.header("content-encoding", named),
             None => answer,
         })
+    }
+
+    /// The first rows as CSV.
+    fn preview(&self, asked: &Asked, at: &TablePath) -> Result<Answer, Refusal> {
+        let snapshot = self.snapshot(at, asked.value("partition"))?;
+        let rows = asked.value("linenum").and_then(|text| text.parse().ok()).unwrap_or(meta::READ_TABLE_MAX_ROW);
+        let csv = sql::csv(&snapshot.schema, &snapshot.segments, rows.min(meta::READ_TABLE_MAX_ROW), &self.time_zone);
+        let csv = csv.map_err(|error| Refusal::new(500, "InternalServerError", error))?;
+        Ok(Answer::whole(200, "text/csv", csv))
     }
 
     fn submit(self: &Arc<Self>, asked: &Asked, body: &Bytes) -> Result<Answer, Refusal> {

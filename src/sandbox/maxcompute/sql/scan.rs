@@ -138,6 +138,9 @@ impl CustomFunction for QueryStore {
     }
 }
 
+/// The rows of one block, decoded as they are asked for.
+type SegmentRows = RowScan<Box<dyn std::io::Read + Send>>;
+
 /// The rows of one scan, block after block.
 struct Rows {
     scan: Rc<ScanPlan>,
@@ -146,7 +149,7 @@ struct Rows {
     cancelled: Arc<AtomicBool>,
     /// The segments still to be read, each with its partition's values.
     ahead: std::vec::IntoIter<(Rc<[Value]>, Arc<Segment>)>,
-    now: Option<(Rc<[Value]>, RowScan<Box<dyn std::io::Read + Send>>)>,
+    now: Option<(Rc<[Value]>, SegmentRows)>,
     /// What to decode: the mentioned columns and those that extra columns need.
     decode: Vec<bool>,
     row: Vec<Value>,

@@ -1,0 +1,546 @@
+//! Our codecs against `kafka-protocol`'s in every version: requests of ours are read, and answers are written, by the other
+//! side. Then every prefix and every single-bit flip of those answers must give a value or an error.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::panic)]
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages::{self as theirs, BrokerId, GroupId, ProducerId, TopicName};
+use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
+use uuid::Uuid;
+
+use super::shape::{Shape, check};
+use super::*;
+
+fn text(text: &'static str) -> StrBytes {
+    StrBytes::from_static_str(text)
+}
+
+fn topic(name: &'static str) -> TopicName {
+    TopicName(text(name))
+}
+
+/// What the other side reads from a request of ours; nothing may be left over.
+fn read_back<M: Decodable, C: Call>(call: &C, version: i16) -> M {
+    let mut out = Writer::new();
+    call.encode(version, &mut out).unwrap();
+    let mut bytes = Bytes::from(out.into_vec());
+    let message = M::decode(&mut bytes, version).unwrap_or_else(|e| panic!("{} v{version}: {e}", C::API));
+    assert!(bytes.is_empty(), "{} v{version}: {} bytes left over", C::API, bytes.len());
+    message
+}
+
+fn written<M: Encodable>(message: &M, version: i16) -> Bytes {
+    let mut out = BytesMut::new();
+    message.encode(&mut out, version).unwrap();
+    out.freeze()
+}
+
+fn versions<C: Call>() -> std::ops::RangeInclusive<i16> {
+    C::API.versions().min..=C::API.versions().max
+}
+
+/// Reads every prefix and every single-bit flip: a value or an error, and no prefix is taken for the whole.
+fn torment<C: Call>(version: i16, body: &Bytes) {
+    assert!(C::decode(version, body.clone()).is_ok(), "{} v{version}", C::API);
+    for end in 0..body.len() {
+        let _value_or_error = C::decode(version, body.slice(..end)).is_ok();
+    }
+    for bit in 0..body.len() * 8 {
+        let mut bytes = body.to_vec();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        let _value_or_error = C::decode(version, bytes.into()).is_ok();
+    }
+}
+
+/// As [`torment`], for a message behind a shape: the shape ends where the message ends.
+fn torment_shaped<C: Call>(shape: &Shape, version: i16, body: &Bytes) {
+    assert_eq!(check(shape, version, body), Ok(body.len()), "{} v{version}", C::API);
+    for end in 0..body.len() {
+        assert!(check(shape, version, &body[..end]).is_err(), "{} v{version}: {end} of {}", C::API, body.len());
+    }
+    torment::<C>(version, body);
+}
+
+fn fetch_call(id: Option<TopicId>) -> FetchCall {
+    let partition = FetchPartition { partition: 3, offset: 77, leader_epoch: Some(5), bytes_max: 1 << 20 };
+    FetchCall {
+        wait_ms_max: 500,
+        bytes_min: 1,
+        bytes_max: 4 << 20,
+        isolation: Isolation::ReadCommitted,
+        topics: vec![FetchTopic {
+            name: "t".into(),
+            id,
+            partitions: vec![partition, FetchPartition { partition: 4, ..partition }],
+        }],
+    }
+}
+
+#[test]
+fn fetch_requests() {
+    let id = TopicId::new([7; 16]);
+    for version in versions::<FetchCall>() {
+        let read: theirs::FetchRequest = read_back(&fetch_call(id), version);
+        assert_eq!((read.replica_id.0, read.max_wait_ms, read.min_bytes, read.max_bytes), (-1, 500, 1, 4 << 20));
+        assert_eq!((read.isolation_level, read.session_id), (1, 0));
+        assert_eq!(read.session_epoch, -1);
+        assert!(read.forgotten_topics_data.is_empty() && read.rack_id.is_empty());
+        let topic = &read.topics[0];
+        if version >= 13 {
+            assert_eq!(topic.topic_id.as_bytes(), &[7; 16]);
+        } else {
+            assert_eq!(topic.topic.0.as_str(), "t");
+        }
+        let partition = &topic.partitions[0];
+        assert_eq!((partition.partition, partition.fetch_offset, partition.partition_max_bytes), (3, 77, 1 << 20));
+        assert_eq!(partition.current_leader_epoch, if version >= 9 { 5 } else { -1 });
+        assert_eq!((partition.last_fetched_epoch, partition.log_start_offset), (-1, -1));
+        assert_eq!(topic.partitions[1].partition, 4);
+    }
+}
+
+#[test]
+fn a_fetch_without_a_topic_id_stays_below_v13() {
+    assert_eq!(fetch_call(None).version_max(), 12);
+    assert_eq!(fetch_call(TopicId::new([7; 16])).version_max(), ApiKey::Fetch.versions().max);
+    assert!(fetch_call(None).encode(13, &mut Writer::new()).is_err());
+}
+
+fn fetch_response(version: i16) -> theirs::FetchResponse {
+    use theirs::fetch_response::{
+        AbortedTransaction, EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
+    };
+    let mut whole = PartitionData::default()
+        .with_partition_index(3)
+        .with_high_watermark(90)
+        .with_last_stable_offset(80)
+        .with_aborted_transactions(Some(vec![
+            AbortedTransaction::default().with_producer_id(ProducerId(11)).with_first_offset(70),
+        ]))
+        .with_records(Some(Bytes::from_static(b"some record bytes")));
+    if version >= 5 {
+        whole = whole.with_log_start_offset(7);
+    }
+    if version >= 11 {
+        whole = whole.with_preferred_read_replica(BrokerId(2));
+    }
+    let mut failed = PartitionData::default()
+        .with_partition_index(4)
+        .with_error_code(6)
+        .with_high_watermark(-1)
+        .with_aborted_transactions(None)
+        .with_records(None);
+    if version >= 12 {
+        let leader = LeaderIdAndEpoch::default().with_leader_id(BrokerId(2)).with_leader_epoch(9);
+        failed = failed
+            .with_diverging_epoch(EpochEndOffset::default().with_epoch(1).with_end_offset(2))
+            .with_current_leader(leader);
+    }
+    let mut topic_answer = FetchableTopicResponse::default().with_partitions(vec![whole, failed]);
+    topic_answer = if version >= 13 {
+        topic_answer.with_topic_id(Uuid::from_bytes([7; 16]))
+    } else {
+        topic_answer.with_topic(topic("t"))
+    };
+    let mut message = theirs::FetchResponse::default().with_throttle_time_ms(5).with_responses(vec![topic_answer]);
+    if version >= 7 {
+        message = message.with_session_id(0);
+    }
+    if version >= 16 {
+        let endpoint = NodeEndpoint::default().with_node_id(BrokerId(2)).with_host(text("h2")).with_port(9092);
+        message = message.with_node_endpoints(vec![endpoint]);
+    }
+    message
+}
+
+#[test]
+fn fetch_answers() {
+    for version in versions::<FetchCall>() {
+        let body = written(&fetch_response(version), version);
+        let answer = FetchCall::decode(version, body.clone()).unwrap();
+        assert_eq!((answer.throttle_ms, answer.error, answer.partitions.len()), (5, ErrorCode::NONE, 2));
+        let by_id = TopicRef::Id(TopicId::new([7; 16]));
+        let expected = if version >= 13 { by_id } else { TopicRef::Name("t".into()) };
+        let [whole, failed] = &answer.partitions[..] else { panic!("{answer:?}") };
+        assert_eq!((&whole.topic, whole.partition, whole.error), (&expected, 3, ErrorCode::NONE));
+        assert_eq!((whole.high_watermark, whole.last_stable_offset), (90, 80));
+        assert_eq!(whole.log_start_offset, if version >= 5 { 7 } else { -1 });
+        assert_eq!(whole.aborted, [AbortedTransaction { producer_id: 11, first_offset: 70 }]);
+        assert_eq!(whole.preferred_read_replica, if version >= 11 { 2 } else { -1 });
+        assert_eq!(whole.records, "some record bytes");
+        assert_eq!(whole.leader, None);
+        assert_eq!((failed.partition, failed.error), (4, ErrorCode::NOT_LEADER_OR_FOLLOWER));
+        assert!(failed.records.is_empty() && failed.aborted.is_empty());
+        assert_eq!(failed.leader, (version >= 12).then_some(LeaderHint { node: 2, epoch: 9 }));
+        let endpoint = NodeEndpoint { node: 2, host: "h2".to_owned(), port: 9092 };
+        assert_eq!(answer.endpoints, if version >= 16 { vec![endpoint] } else { vec![] });
+        // No copy: the records are where the frame is.
+        let frame = body.as_ptr_range();
+        assert!(frame.contains(&whole.records.as_ptr()));
+        torment::<FetchCall>(version, &body);
+    }
+}
+
+#[test]
+fn list_offsets_both_ways() {
+    use theirs::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
+    let partitions = vec![
+        ListOffsetsPartition { partition: 3, leader_epoch: Some(5), timestamp: ListOffsetsPartition::EARLIEST },
+        ListOffsetsPartition { partition: 4, leader_epoch: None, timestamp: 1_700_000_000_000 },
+    ];
+    let call = ListOffsetsCall { topic: "t".into(), isolation: Isolation::ReadCommitted, partitions };
+    for version in versions::<ListOffsetsCall>() {
+        let read: theirs::ListOffsetsRequest = read_back(&call, version);
+        assert_eq!((read.replica_id.0, read.isolation_level), (-1, i8::from(version >= 2)));
+        let asked = &read.topics[0].partitions;
+        assert_eq!((asked[0].partition_index, asked[0].timestamp), (3, -2));
+        assert_eq!(asked[0].current_leader_epoch, if version >= 4 { 5 } else { -1 });
+        assert_eq!((asked[1].partition_index, asked[1].timestamp), (4, 1_700_000_000_000));
+
+        let mut part =
+            ListOffsetsPartitionResponse::default().with_partition_index(3).with_timestamp(12).with_offset(34);
+        if version >= 4 {
+            part = part.with_leader_epoch(5);
+        }
+        let none = ListOffsetsPartitionResponse::default().with_partition_index(4).with_timestamp(-1).with_offset(-1);
+        let answer = ListOffsetsTopicResponse::default().with_name(topic("t")).with_partitions(vec![part, none]);
+        let body = written(&theirs::ListOffsetsResponse::default().with_topics(vec![answer]), version);
+        let answer = ListOffsetsCall::decode(version, body.clone()).unwrap();
+        let leader_epoch = (version >= 4).then_some(5);
+        let error = ErrorCode::NONE;
+        let first = ListOffsetsPartitionAnswer { partition: 3, error, timestamp: 12, offset: 34, leader_epoch };
+        let second = ListOffsetsPartitionAnswer { partition: 4, error, timestamp: -1, offset: -1, leader_epoch: None };
+        assert_eq!(answer.partitions, [("t".into(), first), ("t".into(), second)]);
+        torment::<ListOffsetsCall>(version, &body);
+    }
+}
+
+#[test]
+fn offset_commits_both_ways() {
+    use theirs::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
+    let partition = |partition, metadata: Option<&str>| OffsetCommitPartition {
+        partition,
+        offset: 34,
+        leader_epoch: Some(5),
+        metadata: metadata.map(str::to_owned),
+    };
+    let call = OffsetCommitCall {
+        group: "g".into(),
+        generation: -1,
+        member_id: "".into(),
+        group_instance_id: None,
+        topics: vec![("t".into(), vec![partition(3, Some("")), partition(4, None)])],
+    };
+    for version in versions::<OffsetCommitCall>() {
+        let read: theirs::OffsetCommitRequest = read_back(&call, version);
+        assert_eq!((read.group_id.0.as_str(), read.generation_id_or_member_epoch), ("g", -1));
+        assert_eq!((read.member_id.as_str(), read.group_instance_id, read.retention_time_ms), ("", None, -1));
+        let parts = &read.topics[0].partitions;
+        assert_eq!((parts[0].partition_index, parts[0].committed_offset), (3, 34));
+        assert_eq!(parts[0].committed_leader_epoch, if version >= 6 { 5 } else { -1 });
+        assert_eq!(parts[0].committed_metadata, Some(text("")), "null differs from empty");
+        assert_eq!(parts[1].committed_metadata, None);
+
+        let part = |n, code| OffsetCommitResponsePartition::default().with_partition_index(n).with_error_code(code);
+        let answer =
+            OffsetCommitResponseTopic::default().with_name(topic("t")).with_partitions(vec![part(3, 0), part(4, 25)]);
+        let body = written(&theirs::OffsetCommitResponse::default().with_topics(vec![answer]), version);
+        let answer = OffsetCommitCall::decode(version, body.clone()).unwrap();
+        let expected = [("t".into(), 3, ErrorCode::NONE), ("t".into(), 4, ErrorCode::UNKNOWN_MEMBER_ID)];
+        assert_eq!(answer.partitions, expected);
+        torment::<OffsetCommitCall>(version, &body);
+    }
+}
+
+#[test]
+fn api_versions_both_ways() {
+    use theirs::api_versions_response::{ApiVersion, SupportedFeatureKey};
+    for version in versions::<ApiVersionsCall>() {
+        let read: theirs::ApiVersionsRequest = read_back(&ApiVersionsCall, version);
+        assert_eq!(read.client_software_name.as_str(), if version >= 3 { "forebay" } else { "" });
+        let api = ApiVersion::default().with_api_key(1).with_min_version(4).with_max_version(17);
+        let mut message = theirs::ApiVersionsResponse::default().with_api_keys(vec![api]);
+        if version >= 3 {
+            let feature = SupportedFeatureKey::default().with_name(text("f")).with_max_version(3);
+            message = message.with_supported_features(vec![feature]).with_finalized_features_epoch(9);
+        }
+        let body = written(&message, version);
+        let answer = ApiVersionsCall::decode(version, body.clone()).unwrap();
+        assert_eq!(answer.apis, [(1, VersionRange { min: 4, max: 17 })]);
+        torment::<ApiVersionsCall>(version, &body);
+    }
+}
+
+#[test]
+fn metadata_both_ways() {
+    use theirs::metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic};
+    for version in versions::<MetadataCall>() {
+        for topics in [None, Some(vec![]), Some(vec!["t".into()])] {
+            let count = topics.as_ref().map(Vec::len);
+            let read: theirs::MetadataRequest = read_back(&MetadataCall { topics }, version);
+            assert_eq!(read.topics.map(|topics| topics.len()), count, "null asks for all, empty for none");
+            assert!(!read.allow_auto_topic_creation);
+        }
+        let nodes = || vec![BrokerId(1), BrokerId(2)];
+        let mut part = MetadataResponsePartition::default()
+            .with_partition_index(3)
+            .with_leader_id(BrokerId(2))
+            .with_replica_nodes(nodes())
+            .with_isr_nodes(nodes());
+        if version >= 5 {
+            part = part.with_offline_replicas(vec![BrokerId(1)]);
+        }
+        if version >= 7 {
+            part = part.with_leader_epoch(5);
+        }
+        let led_by_none = MetadataResponsePartition::default()
+            .with_partition_index(4)
+            .with_error_code(5)
+            .with_leader_id(BrokerId(-1));
+        let mut found =
+            MetadataResponseTopic::default().with_name(Some(topic("t"))).with_partitions(vec![part, led_by_none]);
+        if version >= 10 {
+            found = found.with_topic_id(Uuid::from_bytes([7; 16]));
+        }
+        let broker = MetadataResponseBroker::default()
+            .with_node_id(BrokerId(2))
+            .with_host(text("h"))
+            .with_port(9092)
+            .with_rack(Some(text("r")));
+        let message = theirs::MetadataResponse::default()
+            .with_brokers(vec![broker])
+            .with_cluster_id(Some(text("c")))
+            .with_controller_id(BrokerId(2))
+            .with_topics(vec![found]);
+        let body = written(&message, version);
+        let answer = MetadataCall::decode(version, body.clone()).unwrap();
+        let rack = Some("r".to_owned());
+        assert_eq!(answer.brokers, [BrokerAnswer { node: 2, host: "h".to_owned(), port: 9092, rack }]);
+        assert_eq!((answer.cluster_id.as_deref(), answer.controller), (Some("c"), Some(2)));
+        let found = &answer.topics[0];
+        assert_eq!((found.name.as_str(), found.error), ("t", ErrorCode::NONE));
+        assert_eq!(found.id, if version >= 10 { TopicId::new([7; 16]) } else { None });
+        let [led, unled] = &found.partitions[..] else { panic!("{found:?}") };
+        assert_eq!((led.partition, led.leader, &led.replicas[..]), (3, Some(2), &[1, 2][..]));
+        assert_eq!(led.leader_epoch, (version >= 7).then_some(5));
+        assert_eq!((unled.leader, unled.error), (None, ErrorCode::LEADER_NOT_AVAILABLE));
+        torment_shaped::<MetadataCall>(&metadata::SHAPE, version, &body);
+    }
+}
+
+#[test]
+fn find_coordinator_both_ways() {
+    for version in versions::<FindCoordinatorCall>() {
+        let read: theirs::FindCoordinatorRequest = read_back(&FindCoordinatorCall { group: "g".into() }, version);
+        assert_eq!((read.key.as_str(), read.key_type), ("g", 0));
+        let message = theirs::FindCoordinatorResponse::default()
+            .with_error_code(15)
+            .with_error_message(Some(text("not yet")))
+            .with_node_id(BrokerId(-1))
+            .with_host(text(""))
+            .with_port(-1);
+        let body = written(&message, version);
+        let answer = FindCoordinatorCall::decode(version, body.clone()).unwrap();
+        assert_eq!(answer.error, ErrorCode::COORDINATOR_NOT_AVAILABLE);
+        assert_eq!((answer.error_message.as_deref(), answer.node), (Some("not yet"), -1));
+        torment_shaped::<FindCoordinatorCall>(&coordinator::SHAPE, version, &body);
+    }
+}
+
+#[test]
+fn offset_fetch_both_ways() {
+    use theirs::offset_fetch_response::{OffsetFetchResponsePartition, OffsetFetchResponseTopic};
+    for version in versions::<OffsetFetchCall>() {
+        for topics in [None, Some(vec![("t".into(), vec![3, 4])])] {
+            let count = topics.as_ref().map(Vec::len);
+            let read: theirs::OffsetFetchRequest = read_back(&OffsetFetchCall { group: "g".into(), topics }, version);
+            assert_eq!((read.group_id.0.as_str(), read.require_stable), ("g", version >= 7));
+            assert_eq!(read.topics.map(|topics| topics.len()), count, "null asks for all");
+        }
+        let mut part = OffsetFetchResponsePartition::default()
+            .with_partition_index(3)
+            .with_committed_offset(34)
+            .with_metadata(Some(text("")));
+        if version >= 5 {
+            part = part.with_committed_leader_epoch(5);
+        }
+        let none = OffsetFetchResponsePartition::default()
+            .with_partition_index(4)
+            .with_committed_offset(-1)
+            .with_metadata(None);
+        let found = OffsetFetchResponseTopic::default().with_name(topic("t")).with_partitions(vec![part, none]);
+        let body =
+            written(&theirs::OffsetFetchResponse::default().with_topics(vec![found]).with_error_code(16), version);
+        let answer = OffsetFetchCall::decode(version, body.clone()).unwrap();
+        assert_eq!(answer.error, ErrorCode::NOT_COORDINATOR);
+        let [(_, stored), (_, none)] = &answer.partitions[..] else { panic!("{answer:?}") };
+        assert_eq!((stored.offset, stored.metadata.as_deref()), (Some(34), Some("")));
+        assert_eq!(stored.leader_epoch, (version >= 5).then_some(5));
+        assert_eq!((none.offset, &none.metadata), (None, &None), "-1 is nothing committed");
+        torment_shaped::<OffsetFetchCall>(&offset_fetch::SHAPE, version, &body);
+    }
+}
+
+#[test]
+fn groups_both_ways() {
+    use theirs::describe_groups_response::{DescribedGroup, DescribedGroupMember};
+    use theirs::list_groups_response::ListedGroup;
+    for version in versions::<ListGroupsCall>() {
+        let _read: theirs::ListGroupsRequest = read_back(&ListGroupsCall, version);
+        let mut group = ListedGroup::default().with_group_id(GroupId(text("g"))).with_protocol_type(text("consumer"));
+        if version >= 4 {
+            group = group.with_group_state(text("Stable"));
+        }
+        if version >= 5 {
+            group = group.with_group_type(text("classic"));
+        }
+        let body = written(&theirs::ListGroupsResponse::default().with_groups(vec![group]), version);
+        let answer = ListGroupsCall::decode(version, body.clone()).unwrap();
+        let state = (version >= 4).then(|| "Stable".to_owned());
+        assert_eq!((answer.groups[0].group.as_str(), &answer.groups[0].state), ("g", &state));
+        torment_shaped::<ListGroupsCall>(&group::LIST_SHAPE, version, &body);
+    }
+    for version in versions::<DescribeGroupsCall>() {
+        let read: theirs::DescribeGroupsRequest =
+            read_back(&DescribeGroupsCall { groups: vec!["g".to_owned()] }, version);
+        assert_eq!(read.groups[0].0.as_str(), "g");
+        let mut member = DescribedGroupMember::default()
+            .with_member_id(text("m"))
+            .with_client_id(text("c"))
+            .with_client_host(text("/127.0.0.1"))
+            .with_member_assignment(Bytes::from_static(&[0, 0, 0, 0, 0, 0]));
+        if version >= 4 {
+            member = member.with_group_instance_id(Some(text("i")));
+        }
+        let found = DescribedGroup::default()
+            .with_group_id(GroupId(text("g")))
+            .with_group_state(text("Stable"))
+            .with_protocol_type(text("consumer"))
+            .with_protocol_data(text("range"))
+            .with_members(vec![member]);
+        let body = written(&theirs::DescribeGroupsResponse::default().with_groups(vec![found]), version);
+        let answer = DescribeGroupsCall::decode(version, body.clone()).unwrap();
+        assert_eq!((answer[0].state.as_str(), answer[0].protocol.as_str()), ("Stable", "range"));
+        assert_eq!(answer[0].members[0].client_host, "/127.0.0.1");
+        assert_eq!(answer[0].members[0].group_instance_id, (version >= 4).then(|| "i".to_owned()));
+        torment_shaped::<DescribeGroupsCall>(&group::DESCRIBE_SHAPE, version, &body);
+    }
+}
+
+#[test]
+fn topics_are_created_and_deleted_both_ways() {
+    use theirs::create_topics_response::CreatableTopicResult;
+    use theirs::delete_topics_response::DeletableTopicResult;
+    let call = CreateTopicCall {
+        name: "t".to_owned(),
+        partitions: 10,
+        replication_factor: 3,
+        configs: vec![("cleanup.policy".to_owned(), "compact".to_owned())],
+        timeout_ms: 30_000,
+    };
+    for version in versions::<CreateTopicCall>() {
+        let read: theirs::CreateTopicsRequest = read_back(&call, version);
+        let asked = &read.topics[0];
+        assert_eq!((asked.name.0.as_str(), asked.num_partitions, asked.replication_factor), ("t", 10, 3));
+        assert_eq!(asked.configs[0].value, Some(text("compact")));
+        let result = CreatableTopicResult::default()
+            .with_name(topic("t"))
+            .with_error_code(36)
+            .with_error_message(Some(text("there already")));
+        let body = written(&theirs::CreateTopicsResponse::default().with_topics(vec![result]), version);
+        let answer = CreateTopicCall::decode(version, body.clone()).unwrap();
+        assert_eq!(
+            (answer.error, answer.error_message.as_deref()),
+            (ErrorCode::TOPIC_ALREADY_EXISTS, Some("there already"))
+        );
+        torment_shaped::<CreateTopicCall>(&admin::CREATE_SHAPE, version, &body);
+    }
+    for version in versions::<DeleteTopicCall>() {
+        let read: theirs::DeleteTopicsRequest =
+            read_back(&DeleteTopicCall { name: "t".to_owned(), timeout_ms: 1 }, version);
+        assert_eq!(read.topic_names[0].0.as_str(), "t");
+        let result = DeletableTopicResult::default().with_name(Some(topic("t"))).with_error_code(3);
+        let body = written(&theirs::DeleteTopicsResponse::default().with_responses(vec![result]), version);
+        let answer = DeleteTopicCall::decode(version, body.clone()).unwrap();
+        assert_eq!(answer.error, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+        torment_shaped::<DeleteTopicCall>(&admin::DELETE_SHAPE, version, &body);
+    }
+}
+
+#[test]
+fn produce_both_ways() {
+    use theirs::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+    let batch = Bytes::from_static(b"a batch");
+    let call = ProduceCall { topic: "t".into(), partition: 3, batch: batch.clone(), acks: -1, timeout_ms: 30_000 };
+    for version in versions::<ProduceCall>() {
+        let read: theirs::ProduceRequest = read_back(&call, version);
+        assert_eq!((read.acks, read.timeout_ms, read.transactional_id), (-1, 30_000, None));
+        let asked = &read.topic_data[0];
+        assert_eq!((asked.name.0.as_str(), asked.partition_data[0].index), ("t", 3));
+        assert_eq!(asked.partition_data[0].records, Some(batch.clone()));
+        let mut part = PartitionProduceResponse::default().with_index(3).with_base_offset(34);
+        if version >= 8 {
+            part = part.with_error_message(Some(text("fine")));
+        }
+        let answer = TopicProduceResponse::default().with_name(topic("t")).with_partition_responses(vec![part]);
+        let body = written(&theirs::ProduceResponse::default().with_responses(vec![answer]), version);
+        let answer = ProduceCall::decode(version, body.clone()).unwrap();
+        assert_eq!((answer.error, answer.base_offset), (ErrorCode::NONE, 34));
+        torment_shaped::<ProduceCall>(&produce::SHAPE, version, &body);
+    }
+}
+
+#[test]
+fn request_headers_are_read_by_the_other_side() {
+    for api in ApiKey::ALL {
+        for version in api.versions().min..=api.versions().max {
+            let their_key = theirs::ApiKey::try_from(api.code()).unwrap();
+            let flexible = their_key.request_header_version(version) == 2;
+            assert_eq!(api.is_flexible(version), flexible, "{api} v{version}");
+            let response = if *api == ApiKey::ApiVersions { 0 } else { i16::from(flexible) };
+            assert_eq!(their_key.response_header_version(version), response, "{api} v{version}");
+        }
+    }
+    let header = RequestHeader { api: ApiKey::Fetch, version: 12, correlation_id: 9, client_id: "me" };
+    let mut frame = Bytes::from(encode_request(header, &fetch_call(None)).unwrap());
+    let size = frame.split_to(4);
+    assert_eq!(u32::from_be_bytes(size[..].try_into().unwrap()) as usize, frame.len());
+    let read = theirs::RequestHeader::decode(&mut frame, 2).unwrap();
+    assert_eq!((read.request_api_key, read.request_api_version, read.correlation_id), (1, 12, 9));
+    assert_eq!(read.client_id, Some(text("me")));
+    assert!(theirs::FetchRequest::decode(&mut frame, 12).is_ok());
+}
+
+#[test]
+fn names_that_do_not_fit_are_errors() {
+    let long = "x".repeat(40_000);
+    let call = FindCoordinatorCall { group: long.as_str().into() };
+    assert!(call.encode(1, &mut Writer::new()).is_err());
+    let call = ListOffsetsCall { topic: long.into(), isolation: Isolation::ReadUncommitted, partitions: vec![] };
+    let error = call.encode(1, &mut Writer::new()).unwrap_err();
+    assert_eq!(error.to_string(), "cannot write topic: 40000 bytes, at most 32767 fit");
+}
+
+#[test]
+fn a_count_of_two_billion_is_refused_by_every_codec() {
+    fn attack<C: Call>(before_the_list: impl Fn(i16) -> usize) {
+        for version in versions::<C>() {
+            let count: &[u8] =
+                if C::API.is_flexible(version) { &[0xff, 0xff, 0xff, 0xff, 0x07] } else { &[0x7f, 0xff, 0xff, 0xff] };
+            let body = [&vec![0; before_the_list(version)], count, &[0; 8]].concat();
+            assert!(C::decode(version, body.into()).is_err(), "{} v{version}", C::API);
+        }
+    }
+    let throttle_since = |first: i16| move |version: i16| if version >= first { 4 } else { 0 };
+    attack::<FetchCall>(|version| if version >= 7 { 10 } else { 4 });
+    attack::<ListOffsetsCall>(throttle_since(2));
+    attack::<OffsetCommitCall>(throttle_since(3));
+    attack::<MetadataCall>(throttle_since(3));
+    attack::<OffsetFetchCall>(throttle_since(3));
+    attack::<CreateTopicCall>(throttle_since(2));
+    attack::<DeleteTopicCall>(throttle_since(1));
+    attack::<DescribeGroupsCall>(throttle_since(1));
+    attack::<ListGroupsCall>(|version| throttle_since(1)(version) + 2);
+    attack::<ProduceCall>(|_| 0);
+    attack::<ApiVersionsCall>(|_| 2);
+}
