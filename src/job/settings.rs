@@ -215,8 +215,8 @@ impl ChannelLimits {
             settings.concurrent = fewest;
         }
         let times = |one: u64| one.saturating_mul(u64::from(settings.concurrent));
-        settings.bytes_per_second = settings.bytes_per_second.or(self.bytes.map(times));
-        settings.records_per_second = settings.records_per_second.or(self.records.map(times));
+        settings.bytes_per_second = settings.bytes_per_second.or_else(|| self.bytes.map(times));
+        settings.records_per_second = settings.records_per_second.or_else(|| self.records.map(times));
     }
 }
 

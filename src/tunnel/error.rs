@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::session::{Fault, FaultClass};
 use super::text::cut;
 use crate::limits::PEER_TEXT_BYTES_MAX;
 
@@ -204,6 +205,18 @@ impl Error {
     /// Whether the service cannot have seen the request.
     pub(super) fn is_unsent(&self) -> bool {
         self.0.unsent
+    }
+}
+
+impl From<&Error> for Fault {
+    /// How the retry machines take an error of a call.
+    fn from(error: &Error) -> Self {
+        let class = match error.kind() {
+            ErrorKind::Throttled => FaultClass::Throttled,
+            ErrorKind::Unavailable | ErrorKind::DamagedBlock => FaultClass::Server,
+            _ => FaultClass::Final,
+        };
+        Self { class, retry_after: error.retry_after() }
     }
 }
 

@@ -17,9 +17,6 @@ const DOORS: &[Door] = &[
             "src/kafka/",
             "src/tunnel/http",
             "src/tunnel/client",
-            "src/tunnel/request",
-            "src/tunnel/sql",
-            "src/tunnel/upload",
             "src/sync/run",
             "src/sync/lane.rs",
             "src/sync/block.rs",
@@ -100,7 +97,7 @@ fn complaints_of(source: &Source) -> Vec<String> {
 
 #[test]
 fn every_dependency_stays_behind_its_door() {
-    assert_none(&rust_files("src").iter().flat_map(complaints_of).collect::<Vec<_>>());
+    assert_none(&rust_files("src/").flat_map(complaints_of).collect::<Vec<_>>());
 }
 
 #[test]
@@ -117,15 +114,21 @@ fn a_name_outside_its_door_is_found() {
 #[test]
 fn every_machine_says_its_inputs_and_outputs() {
     let machines = ["src/kafka/state/", "src/tunnel/session", "src/sync/step/"];
-    let complaints: Vec<String> = rust_files("src")
+    let sources: Vec<&Source> = rust_files("src/").collect();
+    let is_machine = |source: &Source| {
+        let methods = ["pub fn handle_", "pub fn poll_", "pub(crate) fn handle_", "pub(crate) fn poll_"];
+        methods.iter().any(|method| source.code.contains(method))
+    };
+    let says = |source: &Source| source.text.contains("Inputs") && source.text.contains("Outputs");
+    // A machine in several files says it once, in its folder's `mod.rs`.
+    let front_page_says = |source: &Source| {
+        let front_page = source.path.rsplit_once('/').map(|(folder, _)| format!("{folder}/mod.rs"));
+        sources.iter().any(|other| Some(&other.path) == front_page.as_ref() && says(other))
+    };
+    let complaints: Vec<String> = sources
         .iter()
-        .filter(|source| machines.iter().any(|folder| source.path.starts_with(folder)))
-        .filter(|source| {
-            ["pub fn handle_", "pub fn poll_", "pub(crate) fn handle_", "pub(crate) fn poll_"]
-                .iter()
-                .any(|word| source.code.contains(word))
-        })
-        .filter(|source| !(source.text.contains("Inputs") && source.text.contains("Outputs")))
+        .filter(|source| machines.iter().any(|folder| source.path.starts_with(folder)) && is_machine(source))
+        .filter(|source| !says(source) && !front_page_says(source))
         .map(|source| format!("{}:1: a machine whose docs lack an Inputs/Outputs paragraph", source.path))
         .collect();
     assert_none(&complaints);

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use forebay_proto_tests::scratch::repository_folder;
 
@@ -9,6 +10,7 @@ use forebay_proto_tests::scratch::repository_folder;
 const FOREIGN: [&str; 6] = [".git", "target", ".cache", "scratch", "__pycache__", "node_modules"];
 
 /// One Rust file.
+#[derive(Clone)]
 pub(crate) struct Source {
     /// Relative to the repository's root.
     pub(crate) path: String,
@@ -44,10 +46,15 @@ impl Source {
     }
 }
 
-/// All Rust files under the folder `under`, sorted.
-pub(crate) fn rust_files(under: &str) -> Vec<Source> {
-    let files = files(&repository_folder().join(under)).into_iter().filter(|path| path.ends_with(".rs"));
-    files.map(|path| Source::new(&path, &read(&path))).collect()
+/// All Rust files whose path begins with `under`, sorted; read once for all tests.
+pub(crate) fn rust_files(under: &str) -> impl Iterator<Item = &'static Source> {
+    static SOURCES: OnceLock<Vec<Source>> = OnceLock::new();
+    let sources = SOURCES.get_or_init(|| {
+        let files = all_files().into_iter().filter(|path| path.ends_with(".rs"));
+        files.map(|path| Source::new(&path, &read(&path))).collect()
+    });
+    let under = under.to_owned();
+    sources.iter().filter(move |source| source.path.starts_with(&under))
 }
 
 /// All files of the repository, relative to its root, sorted.

@@ -103,7 +103,8 @@ impl ConsumeArgs {
         let wanted = partitions.iter().map(|partition| (*partition, at)).collect::<Vec<_>>();
         let listed = client.list_offsets(&self.topic, &wanted, self.isolation_level).await;
         let listed = listed.map_err(|error| failure(&error))?;
-        let mut start = listed.iter().map(|(partition, found)| (*partition, found.offset.unwrap_or(0))).collect::<BTreeMap<_, _>>();
+        let mut start =
+            listed.iter().map(|(partition, found)| (*partition, found.offset.unwrap_or(0))).collect::<BTreeMap<_, _>>();
         if let Some(group) = &self.group {
             let asked = [(self.topic.clone(), partitions)];
             let committed = client.committed_offsets(group, &asked).await.map_err(|error| failure(&error))?;
@@ -113,8 +114,10 @@ impl ConsumeArgs {
     }
 
     async fn read(&self, client: &Client, consumer: &mut Consumer, reading: &mut Reading) -> Result<End, Failure> {
-        let on = |kind| signal(kind).map_err(|error| Failure::new(code::FAILED, format!("cannot watch signals: {error}")));
-        let (mut interrupt, mut terminate): (Signal, Signal) = (on(SignalKind::interrupt())?, on(SignalKind::terminate())?);
+        let on =
+            |kind| signal(kind).map_err(|error| Failure::new(code::FAILED, format!("cannot watch signals: {error}")));
+        let (mut interrupt, mut terminate): (Signal, Signal) =
+            (on(SignalKind::interrupt())?, on(SignalKind::terminate())?);
         let silence = self.timeout_ms.map(Duration::from_millis);
         let mut silent_since = Instant::now();
         let mut commit_at = Instant::now() + COMMIT_EVERY;

@@ -54,7 +54,8 @@ pub(super) fn group(rows: &[GroupRow]) -> String {
     for row in rows {
         let number = |value: Option<i64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
         let lag = row.current.zip(row.end).map(|(current, end)| end - current);
-        let of = |field: fn(&GroupRowMember) -> &String| row.member.as_ref().map_or("-", |member| field(member).as_str());
+        let of =
+            |field: fn(&GroupRowMember) -> &String| row.member.as_ref().map_or("-", |member| field(member).as_str());
         text += &line([
             row.topic.clone(),
             row.partition.to_string(),
@@ -97,11 +98,8 @@ testkafka                      1          1               1               0     
 
     #[test]
     fn a_partition_nobody_committed_has_no_lag() {
-        let member = GroupRowMember {
-            consumer_id: "c-1".to_owned(),
-            host: "/10.0.0.1".to_owned(),
-            client_id: "c".to_owned(),
-        };
+        let member =
+            GroupRowMember { consumer_id: "c-1".to_owned(), host: "/10.0.0.1".to_owned(), client_id: "c".to_owned() };
         let row = GroupRow { topic: "t".to_owned(), partition: 0, current: None, end: Some(5), member: Some(member) };
         let text = group(&[row]);
         let fields = text.lines().last().unwrap_or_default().split_whitespace().collect::<Vec<_>>();

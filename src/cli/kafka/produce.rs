@@ -52,7 +52,8 @@ impl ProduceArgs {
         let mut turn = match self.partition {
             Some(one) if topic.partitions.iter().any(|partition| partition.partition == one) => Turn::only(one),
             Some(one) => {
-                let why = format!("topic {:?} has no partition {one}, but 0 to {}", self.topic, topic.partitions.len() - 1);
+                let why =
+                    format!("topic {:?} has no partition {one}, but 0 to {}", self.topic, topic.partitions.len() - 1);
                 return Err(Failure::new(code::USAGE, why));
             }
             None => Turn::over(topic.partitions.iter().map(|partition| partition.partition).collect()),
@@ -71,7 +72,8 @@ impl ProduceArgs {
         let now_ms = i64::try_from(now_ms).unwrap_or(i64::MAX);
         let mut sending = JoinSet::new();
         for (partition, values) in dealt {
-            let mut batch = BatchBuilder::new(BatchOptions { codec: self.compression_codec, ..BatchOptions::default() });
+            let mut batch =
+                BatchBuilder::new(BatchOptions { codec: self.compression_codec, ..BatchOptions::default() });
             for value in &values {
                 batch.push(now_ms, None, Some(value), &[]);
             }

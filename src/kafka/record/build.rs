@@ -197,7 +197,7 @@ impl BatchBuilder {
         header.u8(2);
         header.u32_be(0);
         header.i16_be(attributes);
-        header.i32_be(self.last_offset_delta.unwrap_or(self.next_delta.saturating_sub(1).max(0)));
+        header.i32_be(self.last_offset_delta.unwrap_or_else(|| self.next_delta.saturating_sub(1).max(0)));
         header.i64_be(self.base_timestamp);
         header.i64_be(options.append_time.unwrap_or(self.max_timestamp));
         header.i64_be(options.producer_id);

@@ -89,7 +89,8 @@ impl Request {
         let correlation_id = reader.i32_be("correlation_id")?;
         let api = versions::find(key).ok_or(BadRequest::UnknownApi(key))?;
         let known = (api.min..=api.max).contains(&version);
-        if !known && !(key == versions::key::API_VERSIONS && version > api.max) {
+        let asks_too_much = key == versions::key::API_VERSIONS && version > api.max;
+        if !known && !asks_too_much {
             return Err(BadRequest::UnknownVersion { key, version });
         }
         let client_id = match reader.i16_be("client_id length")? {
@@ -119,6 +120,17 @@ impl Request {
         let mut body = self.body.clone();
         Q::decode(&mut body, self.version)
             .map_err(|error| BadRequest::Refused { key: self.api.key, why: error.to_string() })
+    }
+
+    /// `body` as a whole frame, for the old layouts that the message crate does not write.
+    pub(super) fn answer_bytes(&self, body: &[u8]) -> Result<Bytes, BadRequest> {
+        let size = i32::try_from(body.len().saturating_add(4));
+        let size = size.map_err(|error| BadRequest::Unanswerable { key: self.api.key, why: error.to_string() })?;
+        let mut frame = BytesMut::with_capacity(8 + body.len());
+        frame.put_i32(size);
+        frame.put_i32(self.correlation_id);
+        frame.put_slice(body);
+        Ok(frame.freeze())
     }
 
     /// `response` as a whole frame, the four bytes of its size included.

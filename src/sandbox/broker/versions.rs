@@ -53,7 +53,7 @@ pub(super) mod key {
 pub(super) const APIS: &[Api] = &[
     Api { key: key::PRODUCE, min: 3, max: 13, max_1_0_1: 5, shape: PRODUCE },
     Api { key: key::FETCH, min: 4, max: 18, max_1_0_1: 6, shape: FETCH },
-    Api { key: key::LIST_OFFSETS, min: 1, max: 10, max_1_0_1: 2, shape: LIST_OFFSETS },
+    Api { key: key::LIST_OFFSETS, min: 0, max: 10, max_1_0_1: 2, shape: LIST_OFFSETS },
     Api { key: key::METADATA, min: 0, max: 13, max_1_0_1: 5, shape: METADATA },
     Api { key: key::OFFSET_COMMIT, min: 2, max: 9, max_1_0_1: 3, shape: OFFSET_COMMIT },
     Api { key: key::OFFSET_FETCH, min: 1, max: 9, max_1_0_1: 3, shape: OFFSET_FETCH },
@@ -187,7 +187,12 @@ const LIST_OFFSETS: Shape = Shape {
         Field::since(2, Fixed(1)),
         Field::always(Structs(&[
             Field::always(Text),
-            Field::always(Structs(&[Field::always(Fixed(4)), Field::since(4, Fixed(4)), Field::always(Fixed(8))])),
+            Field::always(Structs(&[
+                Field::always(Fixed(4)),
+                Field::since(4, Fixed(4)),
+                Field::always(Fixed(8)),
+                Field::between(0, 0, Fixed(4)),
+            ])),
         ])),
         Field::since(10, Fixed(4)),
     ],

@@ -299,12 +299,12 @@ impl Instances {
         })
     }
 
-    /// Java reads the start from a header and takes its absence for a bug of its own.
+    /// Java reads both times from headers and takes the absence of either for a bug of its own; an empty end is fine.
     fn with_times(&self, instance: &Instance, answer: Answer) -> Answer {
         let answer =
             answer.header("x-odps-owner", &self.owner).header("x-odps-start-time", &http_date(instance.created_ms));
         match &*instance.lock() {
-            State::Running => answer,
+            State::Running => answer.header("x-odps-end-time", ""),
             State::Ended { at_ms, .. } => answer.header("x-odps-end-time", &http_date(*at_ms)),
         }
     }

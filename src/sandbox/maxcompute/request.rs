@@ -81,6 +81,7 @@ pub(super) enum Operation {
     Schema { project: String, schema: String },
     TableList { project: String, schema: String },
     TableGet(TablePath),
+    TablePreview(TablePath),
     PartitionList(TablePath),
     PartitionGet(TablePath),
     UploadCreate(TablePath),
@@ -118,6 +119,7 @@ impl Operation {
             Self::Schema { .. } => "schema",
             Self::TableList { .. } => "table_list",
             Self::TableGet(_) => "table_get",
+            Self::TablePreview(_) => "table_preview",
             Self::PartitionList(_) => "partition_list",
             Self::PartitionGet(_) => "partition_get",
             Self::UploadCreate(_) => "upload_create",
@@ -181,6 +183,7 @@ impl Operation {
             | Self::InstanceDownloadStatus { project, .. }
             | Self::InstanceDownloadData { project, .. } => Some(project),
             Self::TableGet(at)
+            | Self::TablePreview(at)
             | Self::PartitionList(at)
             | Self::PartitionGet(at)
             | Self::UploadCreate(at)
@@ -241,9 +244,10 @@ impl Operation {
             "GET" if has("downloadid") && has("data") => Self::DownloadData(table),
             "GET" if has("downloadid") => Self::DownloadStatus(table),
             "GET" if has("uploadid") => Self::UploadStatus(table),
+            "GET" if has("data") => Self::TablePreview(table),
             "GET" if has("partitions") => Self::PartitionList(table),
             "GET" if has("partition") => Self::PartitionGet(table),
-            "GET" if !has("data") => Self::TableGet(table),
+            "GET" => Self::TableGet(table),
             "POST" if has("uploads") => Self::UploadCreate(table),
             "POST" if has("downloads") => Self::DownloadCreate(table),
             "POST" if has("uploadid") => Self::UploadCommit(table),
@@ -322,6 +326,7 @@ mod tests {
             ("GET", "/api/projects/p/tunnel?service&curr_project=p", "discovery"),
             ("GET", "/api/projects/p/tables/t?curr_project=p", "table_get"),
             ("GET", "/api/projects/p/tables/t?extended", "table_get"),
+            ("GET", "/api/projects/p/tables/t?data&linenum=3&partition=pt%3D1", "table_preview"),
             ("GET", "/api/projects/p/tables/t?partitions&expectmarker=true", "partition_list"),
             ("GET", "/api/projects/p/tables/t?partition=pt%3D%27v%27", "partition_get"),
             ("POST", "/projects/p/tables/t?reload=False&partition=pt%3D1&uploads=1&curr_project=p", "upload_create"),

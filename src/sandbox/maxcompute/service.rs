@@ -24,7 +24,7 @@ use super::instance::{Instances, Submission};
 use super::meta::{self, ProjectFacts};
 use super::request::{Asked, Operation, TablePath};
 use super::server::Cutter;
-use super::sql::SqlContext;
+use super::sql::{self, SqlContext};
 use super::store::Tables;
 use super::store::table::Table;
 use super::upload::{RepeatedCommit, Upload, UploadWanted, Uploads, no_such_partition, no_such_table, partition_of};
@@ -41,6 +41,8 @@ pub struct Switches {
     pub closing_polls: u32,
     /// Status polls that still answer `INITIATING` after a download session was created.
     pub initiating_polls: u32,
+    /// Bytes that tables and sessions may still write before the disk counts as full; `None` is no limit but its own.
+    pub free_bytes: Option<u64>,
 }
 
 /// One line of the request log.
@@ -109,6 +111,7 @@ impl Service {
 
     /// Replaces the orders of tests.
     pub(super) fn set_switches(&self, switches: Switches) {
+        self.tables.space().set(switches.free_bytes);
         *self.switches.lock().unwrap_or_else(PoisonError::into_inner) = switches;
     }
 
@@ -244,6 +247,7 @@ impl Service {
             }
             Operation::TableList { schema, .. } => Ok(meta::tables(asked, &self.tables.list(schema), &facts)),
             Operation::TableGet(at) => meta::table(asked, at, self.table(at).as_deref(), &facts),
+            Operation::TablePreview(at) => self.preview(asked, at),
             Operation::PartitionList(at) => meta::partitions(asked, at, self.table(at).as_deref()),
             Operation::PartitionGet(at) => meta::partition(asked, at, self.table(at).as_deref()),
             Operation::UploadStatus(_) => {
@@ -346,6 +350,15 @@ impl Service {
             Some(named) => answer.header("content-encoding", named),
             None => answer,
         })
+    }
+
+    /// The first rows as CSV.
+    fn preview(&self, asked: &Asked, at: &TablePath) -> Result<Answer, Refusal> {
+        let snapshot = self.snapshot(at, asked.value("partition"))?;
+        let rows = asked.value("linenum").and_then(|text| text.parse().ok()).unwrap_or(meta::READ_TABLE_MAX_ROW);
+        let csv = sql::csv(&snapshot.schema, &snapshot.segments, rows.min(meta::READ_TABLE_MAX_ROW), &self.time_zone);
+        let csv = csv.map_err(|error| Refusal::new(500, "InternalServerError", error))?;
+        Ok(Answer::whole(200, "text/csv", csv))
     }
 
     fn submit(self: &Arc<Self>, asked: &Asked, body: &Bytes) -> Result<Answer, Refusal> {

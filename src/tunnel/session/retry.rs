@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use crate::tunnel::error::{Error, ErrorKind};
-
 /// Bounds on repeating one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
@@ -48,18 +46,6 @@ pub struct Fault {
     pub class: FaultClass,
     /// The pause the service asked for, if it did.
     pub retry_after: Option<Duration>,
-}
-
-impl From<&Error> for Fault {
-    /// How the machines take an error of a call.
-    fn from(error: &Error) -> Self {
-        let class = match error.kind() {
-            ErrorKind::Throttled => FaultClass::Throttled,
-            ErrorKind::Unavailable | ErrorKind::DamagedBlock => FaultClass::Server,
-            _ => FaultClass::Final,
-        };
-        Self { class, retry_after: error.retry_after() }
-    }
 }
 
 /// What to do after a failed attempt.

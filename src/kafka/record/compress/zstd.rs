@@ -108,7 +108,7 @@ impl Header {
             2 => Some(u64::from(u32::from_le_bytes(reader.array("zstd header")?))),
             _ => Some(u64::from_le_bytes(reader.array("zstd header")?)),
         };
-        let window_bytes = window.map_or(content_bytes.unwrap_or(0), window_bytes);
+        let window_bytes = window.map_or_else(|| content_bytes.unwrap_or(0), window_bytes);
         if window.is_some() && window_bytes > WINDOW_BYTES_MAX {
             return Err(corrupt(Codec::Zstd, at));
         }

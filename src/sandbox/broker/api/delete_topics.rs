@@ -24,8 +24,7 @@ pub(super) fn answer(shared: &Shared, peer: &Peer, request: DeleteTopicsRequest,
         };
         let found_id = found.as_ref().ok().and_then(|name| cluster.topics.get(name)).map(|topic| topic.id);
         let name = found.as_ref().ok().cloned().or(name);
-        let deleted =
-            check_controller(&cluster, peer).and_then(|()| found).and_then(|name| cluster.delete_topic(&name));
+        let deleted = check_controller(&cluster, peer).and(found).and_then(|name| cluster.delete_topic(&name));
         let mut result = DeletableTopicResult::default().with_name(name.as_deref().map(topic_name));
         if version >= IDS_FROM {
             result = result.with_topic_id(found_id.or(id).unwrap_or_default());

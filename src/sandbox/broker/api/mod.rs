@@ -15,6 +15,7 @@ mod join_group;
 mod leave_group;
 mod list_groups;
 mod list_offsets;
+mod list_offsets_v0;
 mod metadata;
 mod offset_commit;
 mod offset_fetch;
@@ -48,6 +49,7 @@ pub(super) async fn answer(shared: &Shared, peer: &Peer, request: &Request) -> R
         key::FETCH => request.answer(&fetch::answer(shared, peer, request.decode()?, version).await),
         key::JOIN_GROUP => request.answer(&join_group::answer(shared, peer, request).await?),
         key::SYNC_GROUP => request.answer(&sync_group::answer(shared, peer, request.decode()?).await),
+        key::LIST_OFFSETS if version == 0 => list_offsets_v0::answer(&shared.lock(), peer, request),
         key::LIST_OFFSETS => request.answer(&list_offsets::answer(&shared.lock(), peer, &request.decode()?, version)),
         key::METADATA => request.answer(&metadata::answer(&mut shared.lock(), &request.decode()?, version)),
         key::OFFSET_COMMIT => request.answer(&offset_commit::answer(&mut shared.lock(), peer, &request.decode()?)),

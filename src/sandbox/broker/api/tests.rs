@@ -133,7 +133,7 @@ async fn records_come_back_in_every_version() {
         let beyond = exchange::<FetchResponse>(&shared, key::FETCH, version, &fetch(version, id, offset + 1)).await;
         assert_eq!(beyond.responses[0].partitions[0].error_code, codes::OFFSET_OUT_OF_RANGE);
     }
-    for version in versions_of(key::LIST_OFFSETS) {
+    for version in 1..=*versions_of(key::LIST_OFFSETS).end() {
         for (time, expected) in [(-1, offset), (-2, 0), (2, 1), (3, -1)] {
             let partition =
                 list_offsets_request::ListOffsetsPartition::default().with_partition_index(1).with_timestamp(time);
@@ -166,6 +166,48 @@ async fn records_come_back_in_every_version() {
         let request = DeleteRecordsRequest::default().with_topics(vec![topic]);
         let answer = exchange::<DeleteRecordsResponse>(&shared, key::DELETE_RECORDS, version, &request).await;
         assert_eq!(answer.topics[0].partitions[0].low_watermark, 3);
+    }
+}
+
+/// The message crate knows no version 0: this request is written by hand after the protocol guide.
+#[tokio::test]
+async fn the_oldest_list_offsets_is_answered() {
+    let shared = shared(KafkaVersion::V1_0_1);
+    let batch = produce(3, Uuid::nil(), &[(1, "a"), (2, "b")]);
+    exchange::<ProduceResponse>(&shared, key::PRODUCE, 3, &batch).await;
+    let request = |partition: i32, time: i64, count_max: i32| {
+        let mut frame = BytesMut::new();
+        frame.put_slice(&[
+            0, 2, 0, 0, 0, 0, 0, 77, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 1, 0, 1, b't', 0, 0, 0, 1,
+        ]);
+        frame.put_i32(partition);
+        frame.put_i64(time);
+        frame.put_i32(count_max);
+        frame.freeze()
+    };
+    let answered = |partition: i32, code: i16, offsets: &[i64]| {
+        let mut body = BytesMut::new();
+        body.put_slice(&[0, 0, 0, 77, 0, 0, 0, 1, 0, 1, b't', 0, 0, 0, 1]);
+        body.put_i32(partition);
+        body.put_i16(code);
+        body.put_i32(offsets.len() as i32);
+        offsets.iter().for_each(|offset| body.put_i64(*offset));
+        let mut frame = BytesMut::new();
+        frame.put_i32(body.len() as i32);
+        frame.put_slice(&body);
+        frame.freeze()
+    };
+    for (partition, time, count_max, code, offsets) in [
+        (1, -1, 9, 0, &[2, 0][..]),
+        (1, -1, 1, 0, &[2]),
+        (1, -2, 1, 0, &[0]),
+        (1, 1, 9, 0, &[]),
+        (1, 2, 9, 0, &[0]),
+        (0, -1, 9, 0, &[0]),
+        (2, -1, 9, codes::UNKNOWN_TOPIC_OR_PARTITION, &[]),
+    ] {
+        let frame = ask(&shared, &request(partition, time, count_max)).await.unwrap().unwrap();
+        assert_eq!(frame, answered(partition, code, offsets), "partition {partition} time {time}");
     }
 }
 

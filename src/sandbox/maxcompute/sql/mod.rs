@@ -194,7 +194,7 @@ impl SqlContext {
 
 /// Encodes rows into a segment in memory.
 fn encode_in_memory(schema: &TableSchema, rows: &[Vec<Value>]) -> Result<Arc<Segment>, SqlError> {
-    let mut writer = SegmentWriter::in_memory();
+    let mut writer = SegmentWriter::in_memory(Arc::default());
     let mut encoder = RowEncoder::new();
     for row in rows {
         encode_row(&mut encoder, schema, row)?;
@@ -218,29 +218,39 @@ fn encode_row(encoder: &mut RowEncoder, schema: &TableSchema, row: &[Value]) -> 
 }
 
 impl RowSet {
-    /// CSV as the service prints a SELECT: a header, quoted texts, `\N` for NULL; at most `rows_max` rows.
+    /// The rows as the service prints a SELECT; at most `rows_max` of them.
     pub(super) fn to_csv(&self, rows_max: u64) -> Result<String, String> {
-        let types: Types = self.schema.columns.iter().map(|column| column.type_.clone()).collect();
-        let mut out = String::new();
-        let header: Vec<String> = self.schema.columns.iter().map(|column| text::quote(&column.name)).collect();
-        out.push_str(&header.join(","));
-        out.push('\n');
-        let wanted = vec![true; types.len()];
-        let mut scan = RowScan::new(self.segment.open().map_err(|error| error.to_string())?, Arc::clone(&types));
-        let mut row = Vec::new();
-        let mut rows = 0_u64;
+        csv(&self.schema, std::slice::from_ref(&self.segment), rows_max, &self.time_zone)
+    }
+}
+
+/// Rows as CSV: a header, values in quotes, `\N` for NULL.
+///
+/// # Errors
+/// What is wrong with a kept block.
+pub(super) fn csv(
+    schema: &TableSchema,
+    segments: &[Arc<Segment>],
+    rows_max: u64,
+    zone: &jiff::tz::TimeZone,
+) -> Result<String, String> {
+    let types: Types = schema.columns.iter().map(|column| column.type_.clone()).collect();
+    let header: Vec<String> = schema.columns.iter().map(|column| text::quote(&column.name)).collect();
+    let mut out = header.join(",");
+    out.push('\n');
+    let wanted = vec![true; types.len()];
+    let mut row = Vec::new();
+    let mut rows = 0_u64;
+    for segment in segments {
+        let mut scan = RowScan::new(segment.open().map_err(|error| error.to_string())?, Arc::clone(&types));
         while rows < rows_max && scan.next_row(&wanted, &mut row).map_err(|error| error.to_string())? {
-            for (index, (type_, value)) in types.iter().zip(&row).enumerate() {
-                if index > 0 {
-                    out.push(',');
-                }
-                out.push_str(&text::csv_cell(type_, value, &self.time_zone));
-            }
+            let cells = types.iter().zip(&row).map(|(type_, value)| text::csv_cell(type_, value, zone));
+            out.push_str(&cells.collect::<Vec<_>>().join(","));
             out.push('\n');
             rows += 1;
         }
-        Ok(out)
     }
+    Ok(out)
 }
 
 const ENCODE_BYTES: usize = 256 * 1024;
