@@ -29,7 +29,7 @@ struct Golden {
 }
 
 fn golden() -> Vec<Golden> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/answers");
     let entries = |path: &Path| -> Vec<PathBuf> {
         let read = fs::read_dir(path).unwrap_or_else(|e| panic!("cannot list {}: {e}", path.display()));
         let mut paths: Vec<PathBuf> = read.map(|entry| entry.expect("a readable folder").path()).collect();
@@ -77,7 +77,7 @@ fn read(api: &str, version: i16, frame: &Bytes) -> bool {
         "metadata" => decode::<MetadataCall>(version, frame).is_some(),
         "offset_commit" => decode::<OffsetCommitCall>(version, frame).is_some(),
         "offset_fetch" => decode::<OffsetFetchCall>(version, frame).is_some(),
-        other => panic!("vectors/{other}: no test reads these"),
+        other => panic!("vectors/answers/{other}: no test reads these"),
     }
 }
 
