@@ -255,6 +255,18 @@ async fn instances_can_be_terminated_and_are_not_begun_twice() {
 }
 
 #[tokio::test]
+async fn long_and_deep_statements_end() {
+    let local = Local::new().await;
+    let chain = vec!["1 = 2"; 3_000].join(" or ");
+    assert_eq!(local.rows(&format!("select 1 where {chain} or 1 = 1")).await, ["\"1\""]);
+    let list: Vec<String> = (0..20_000).map(|number| number.to_string()).collect();
+    assert_eq!(local.rows(&format!("select 7 where 19999 in ({})", list.join(", "))).await, ["\"7\""]);
+    let deep = format!("select {}1{}", "(".repeat(500), ")".repeat(500));
+    let (status, text) = local.sql(&deep).await;
+    assert_eq!((status.as_str(), text.contains("nested too deep")), ("Failed", true), "{text}");
+}
+
+#[tokio::test]
 async fn metadata() {
     let local = Local::new().await;
     local.ok("create table t (a bigint not null comment 'x<y>]]>', b map<string,string>) comment 'c' partitioned by (pt string) lifecycle 9").await;
