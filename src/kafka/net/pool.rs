@@ -20,6 +20,8 @@ pub(crate) enum Lane {
     Control,
     /// Requests to the coordinator of a group, which wait for its offsets topic.
     Group,
+    /// Records to append and topics to create, which wait for replicas.
+    Write,
     /// The fetches of one consumer.
     Fetch(u64),
 }
