@@ -12,6 +12,7 @@ mod net;
 mod offsets;
 mod producer;
 pub mod record;
+mod security;
 pub mod state;
 
 pub use admin::{DescribedGroup, GroupMember, ListedGroup, NewTopic};
@@ -23,3 +24,5 @@ pub use fetched::Fetched;
 pub use msg::{ErrorCode, Isolation, TopicId};
 pub use offsets::{CommittedOffset, ListedOffset, OffsetAt, OffsetToCommit};
 pub use producer::Acks;
+pub use security::{PemSource, SecurityConfig, SecurityProtocol, TlsVersions};
+pub use state::sasl::{Mechanism, Secret};
