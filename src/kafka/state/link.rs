@@ -643,4 +643,155 @@ mod tests {
             settle(bytes.into());
         }
     }
+
+    /// A link that is to log in by PLAIN and has agreed on versions.
+    fn agreed(lifetime_version: i16) -> (Link, Instant) {
+        let now = Instant::now();
+        let mut link = Link::new("test".into(), Some(Mechanism::Plain));
+        link.start(now, PATIENCE);
+        sent(&mut link);
+        link.handle_frame(now, frame(0, &versions(35, &[])));
+        sent(&mut link);
+        link.handle_frame(now, frame(1, &versions(0, &[(3, 0, 5), (17, 0, 1), (36, 0, lifetime_version)])));
+        assert!(link.wants_login() && link.ready().is_none());
+        (link, now)
+    }
+
+    fn credentials() -> Result<(Credentials, String), String> {
+        let password = crate::kafka::state::sasl::Secret::new("canary");
+        Ok((Credentials::Password { username: "alice".into(), password }, "nonce".into()))
+    }
+
+    /// Goes through a login that holds for `lifetime_ms`; the handshake has the correlation id `id`.
+    fn log_in(link: &mut Link, now: Instant, id: i32, lifetime_ms: i64) {
+        link.handle_login(now, PATIENCE, credentials());
+        assert!(!link.wants_login());
+        assert_eq!(sent(link), (17, 1, id));
+        link.handle_frame(now, frame(id, &[0, 0, 0, 0, 0, 0]));
+        assert_eq!(sent(link), (36, 1, id + 1));
+        let body = [&[0, 0, 0xff, 0xff, 0, 0, 0, 0][..], &lifetime_ms.to_be_bytes()].concat();
+        link.handle_frame(now, frame(id + 1, &body));
+    }
+
+    #[test]
+    fn a_login_comes_before_the_first_request() {
+        let (mut link, now) = agreed(1);
+        log_in(&mut link, now, 2, 0);
+        assert!(link.ready().is_some());
+        let id = request(&mut link, now);
+        link.handle_frame(now, frame(id, b"body"));
+        assert_eq!(link.poll_answer().unwrap().body.unwrap(), &b"body"[..]);
+        assert_eq!(link.poll_timeout(), None, "a login without an end is not repeated");
+    }
+
+    #[test]
+    fn a_login_is_repeated_in_place_and_requests_wait_for_it() {
+        let (mut link, start) = agreed(1);
+        log_in(&mut link, start, 2, 10_000);
+        let mut now = start;
+        for round in 1..=3 {
+            let due = now + Duration::from_millis(8500);
+            assert_eq!(link.poll_timeout(), Some(due), "85 % of ten seconds");
+            // One request is out when the time comes, another one comes meanwhile.
+            let early = request(&mut link, now);
+            now = due;
+            link.handle_timeout(now);
+            assert!(link.wants_login() && link.ready().is_some(), "round {round}");
+            let late = link.send(now, PATIENCE, ApiKey::Metadata, 4, FRAME.to_vec());
+            assert!(link.poll_transmit().is_none(), "held back");
+            link.handle_login(now, PATIENCE, credentials());
+            let (api, _, handshake) = sent(&mut link);
+            assert_eq!(api, 17);
+            link.handle_frame(now, frame(early, b"early"));
+            assert_eq!(link.poll_answer().unwrap().correlation_id, early);
+            link.handle_frame(now, frame(handshake, &[0, 0, 0, 0, 0, 0]));
+            let (api, _, authenticate) = sent(&mut link);
+            assert_eq!(api, 36);
+            assert!(link.poll_transmit().is_none());
+            let body = [&[0, 0, 0xff, 0xff, 0, 0, 0, 0][..], &10_000_i64.to_be_bytes()].concat();
+            link.handle_frame(now, frame(authenticate, &body));
+            assert_eq!(sent(&mut link).2, late);
+            link.handle_frame(now, frame(late, b"late"));
+            assert_eq!(link.poll_answer().unwrap().correlation_id, late);
+            assert!(link.is_idle());
+        }
+    }
+
+    #[test]
+    fn a_refused_login_says_why_and_answers_what_waited_for_it() {
+        let (mut link, now) = agreed(1);
+        log_in(&mut link, now, 2, 1000);
+        link.handle_timeout(now + Duration::from_millis(850));
+        let held = link.send(now, PATIENCE, ApiKey::Metadata, 4, FRAME.to_vec());
+        link.handle_login(now, PATIENCE, credentials());
+        let (_, _, handshake) = sent(&mut link);
+        link.handle_frame(now, frame(handshake, &[0, 0, 0, 0, 0, 0]));
+        let (_, _, authenticate) = sent(&mut link);
+        let text = b"Authentication failed: Invalid username or password";
+        let body = [&[0, 58, 0, 51][..], text, &[0, 0, 0, 0], &[0; 8]].concat();
+        link.handle_frame(now, frame(authenticate, &body));
+        let answer = link.poll_answer().unwrap();
+        assert_eq!(answer.correlation_id, held);
+        let said = answer.body.unwrap_err().to_string();
+        assert_eq!(
+            said,
+            "the broker refuses the SASL PLAIN login: SASL_AUTHENTICATION_FAILED (58): \
+             Authentication failed: Invalid username or password"
+        );
+        assert!(link.poll_answer().is_none() && link.ready().is_none());
+        assert!(!format!("{link:?}").contains("canary"));
+    }
+
+    #[test]
+    fn a_mechanism_the_broker_lacks_is_named_with_those_it_has() {
+        let (mut link, now) = agreed(1);
+        link.handle_login(now, PATIENCE, credentials());
+        sent(&mut link);
+        link.handle_frame(now, frame(2, &[&[0, 33, 0, 0, 0, 1, 0, 13][..], b"SCRAM-SHA-256"].concat()));
+        let said = link.fault().unwrap().to_string();
+        assert_eq!(said, "the broker does not offer SASL PLAIN here, only SCRAM-SHA-256");
+        assert!(link.poll_transmit().is_none(), "nothing of the credentials has been sent");
+    }
+
+    #[test]
+    fn an_end_of_the_connection_is_told_by_where_it_comes() {
+        let (mut link, now) = agreed(1);
+        link.handle_login(now, PATIENCE, credentials());
+        link.handle_disconnect(LinkFault::Closed);
+        assert!(link.fault().unwrap().to_string().contains("during the SASL PLAIN login"));
+        let (mut link, now) = ready();
+        request(&mut link, now);
+        link.handle_disconnect(LinkFault::Closed);
+        assert!(link.fault().unwrap().to_string().contains("does this port expect a login"));
+        let (mut link, now) = ready();
+        let id = request(&mut link, now);
+        link.handle_frame(now, frame(id, b""));
+        request(&mut link, now);
+        link.handle_disconnect(LinkFault::Closed);
+        assert!(matches!(link.fault(), Some(LinkFault::Closed)));
+    }
+
+    #[test]
+    fn credentials_that_cannot_be_had_end_the_connection() {
+        let (mut link, now) = agreed(1);
+        link.handle_login(now, PATIENCE, Err("token file /t: no such file".into()));
+        assert_eq!(link.fault().unwrap().to_string(), "no SASL login: token file /t: no such file");
+        let (mut link, now) = agreed(1);
+        link.handle_login(now, PATIENCE, Ok((Credentials::Token("t".to_owned().into()), String::new())));
+        assert!(link.fault().unwrap().to_string().contains("a user name and a password are needed"));
+    }
+
+    #[test]
+    fn a_broker_without_saslauthenticate_is_too_old() {
+        let now = Instant::now();
+        let mut link = Link::new("test".into(), Some(Mechanism::Plain));
+        link.start(now, PATIENCE);
+        sent(&mut link);
+        link.handle_frame(now, frame(0, &versions(35, &[])));
+        sent(&mut link);
+        link.handle_frame(now, frame(1, &versions(0, &[(3, 0, 5), (17, 0, 0)])));
+        link.handle_login(now, PATIENCE, credentials());
+        assert!(matches!(link.fault(), Some(LinkFault::NoCommonVersion(_))));
+        assert!(link.poll_transmit().is_none());
+    }
 }
