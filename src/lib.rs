@@ -9,11 +9,13 @@
 //! | `sandbox` (feature `sandbox`) | an embedded broker and a local MaxCompute for demos and tests |
 //! | [`wire`], [`limits`] | protocol primitives, and every bound in one place |
 //!
-//! Features: `tls`, `gzip`, `snappy`, `lz4`, `zstd`, `tunnel`, `sync`, `cli`, `sandbox`; `static` is what the released agent is
+//! Features: `tls` (with `scram`), `gzip`, `snappy`, `lz4`, `zstd`, `tunnel`, `sync`, `cli`, `sandbox`; `static` is what the released agent is
 //! built with. `ARCHITECTURE.md` in the repository says where to start a change.
 
 pub mod kafka;
 pub mod limits;
+#[cfg(feature = "tls")]
+mod tls;
 pub mod wire;
 
 #[cfg(feature = "tunnel")]

@@ -24,6 +24,21 @@ pub const MESSAGE_SET_DEPTH_MAX: usize = 1;
 /// Longest text taken from a peer into one of our error messages, in bytes.
 pub const PEER_TEXT_BYTES_MAX: usize = 1024;
 
+/// Largest message of a SASL mechanism that is taken from a broker, in bytes.
+pub const SASL_MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
+/// Fewest rounds of hashing that a broker may ask for in SCRAM (RFC 7677, section 4).
+pub const SCRAM_ITERATIONS_MIN: u32 = 4096;
+
+/// Most rounds of hashing that a broker may ask for in SCRAM: under a second of one core.
+pub const SCRAM_ITERATIONS_MAX: u32 = 1_000_000;
+
+/// Largest file with a bearer token, in bytes.
+pub const TOKEN_FILE_BYTES_MAX: usize = 64 * 1024;
+
+/// Largest file with a private key or a certificate chain, in bytes.
+pub const KEY_FILE_BYTES_MAX: u64 = 1024 * 1024;
+
 /// Blocks of one upload session: ids 0 to 19,999 ("Tunnel SDK", limits).
 pub const BLOCKS_PER_SESSION_MAX: u32 = 20_000;
 

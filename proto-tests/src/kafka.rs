@@ -49,6 +49,32 @@ struct Broker {
     server: Server,
 }
 
+/// A listener beside the plaintext one.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Its name, in capitals.
+    pub name: &'static str,
+    /// Its security protocol.
+    pub protocol: &'static str,
+    /// Where it listens, on 127.0.0.1.
+    pub port: u16,
+    /// The host that it advertises.
+    pub advertised_host: &'static str,
+    /// The port that it advertises.
+    pub advertised_port: u16,
+}
+
+/// Ways into a cluster beside the plaintext listener.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Access<'a> {
+    /// The listeners.
+    pub listeners: &'a [Listener],
+    /// Users and passwords for SCRAM, made by Kafka's own tools: ConfigCommand of 1.0.1, StorageTool of 4.4.0.
+    pub scram_users: &'a [(&'a str, &'a str)],
+    /// Settings of the broker's JVM, such as a JAAS file.
+    pub jvm_settings: &'a [String],
+}
+
 /// One record as Kafka's console consumer printed it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Told {
@@ -82,6 +108,16 @@ impl KafkaCluster {
     /// of them is a process just started, listens itself, and knows all the others.
     #[must_use]
     pub fn start(version: Version, brokers: u16, properties: &[(&str, &str)]) -> Self {
+        Self::launch(version, brokers, properties, &Access::default())
+    }
+
+    /// One broker with more listeners than the plaintext one that this harness and Kafka's tools use.
+    #[must_use]
+    pub fn start_with_access(version: Version, properties: &[(&str, &str)], access: &Access<'_>) -> Self {
+        Self::launch(version, 1, properties, access)
+    }
+
+    fn launch(version: Version, brokers: u16, properties: &[(&str, &str)], access: &Access<'_>) -> Self {
         let scratch = Scratch::new(match version {
             Version::V1_0_1 => "kafka-1.0.1",
             Version::V4_4_0 => "kafka-4.4.0",
@@ -97,16 +133,25 @@ impl KafkaCluster {
                 (None, _) => settings.extend(kraft_settings(id, port, controller)),
             }
             settings.extend(properties.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+            add_listeners(&mut settings, access.listeners);
             let text: String = settings.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
             let file = scratch.write(&format!("broker-{id}.properties"), text);
             if version == Version::V4_4_0 {
                 let mut format = java::tool(KAFKA_4_4_0, "kafka.tools.StorageTool");
                 format.args(["format", "-t", CLUSTER_ID, "-c"]).arg(&file);
+                for (user, password) in access.scram_users {
+                    for (mechanism, iterations) in [("SCRAM-SHA-256", 4096), ("SCRAM-SHA-512", 8192)] {
+                        let user = format!("{mechanism}=[name={user},password={password},iterations={iterations}]");
+                        format.args(["--add-scram", &user]);
+                    }
+                }
                 let _output = run(format, b"", TOOL_LIMIT).expect_success();
             }
             let mut command = match version {
-                Version::V1_0_1 => java::server(KAFKA_1_0_1, 384, &[log4j()], "kafka.Kafka"),
-                Version::V4_4_0 => java::server(KAFKA_4_4_0, 384, &[], "kafka.Kafka"),
+                Version::V1_0_1 => {
+                    java::server(KAFKA_1_0_1, 384, &[&[log4j()], access.jvm_settings].concat(), "kafka.Kafka")
+                }
+                Version::V4_4_0 => java::server(KAFKA_4_4_0, 384, access.jvm_settings, "kafka.Kafka"),
             };
             command.arg(file);
             let log = scratch.path().join(format!("broker-{id}.log"));
@@ -118,6 +163,9 @@ impl KafkaCluster {
             broker.server.wait_until("readiness", START_LIMIT, |server| {
                 port::is_listening(server.id(), port) && known_brokers(port) == Some(u32::from(brokers))
             });
+        }
+        if let Some(zookeeper) = &zookeeper {
+            Self::create_scram_users(zookeeper, access.scram_users);
         }
         Self { version, brokers: started, zookeeper, scratch }
     }
@@ -302,6 +350,19 @@ impl KafkaCluster {
         rows
     }
 
+    /// Makes users for SCRAM-SHA-256 and -512 by 1.0.1's ConfigCommand.
+    fn create_scram_users(zookeeper: &Zookeeper, users: &[(&str, &str)]) {
+        for (user, password) in users {
+            let mut command = java::tool(KAFKA_1_0_1, "kafka.admin.ConfigCommand");
+            command.args(["--zookeeper", &format!("{}{CHROOT}", zookeeper.address())]);
+            let config = format!(
+                "SCRAM-SHA-256=[iterations=4096,password={password}],SCRAM-SHA-512=[iterations=8192,password={password}]"
+            );
+            command.args(["--alter", "--add-config", &config, "--entity-type", "users", "--entity-name", user]);
+            let _output = run(command, b"", TOOL_LIMIT).expect_success();
+        }
+    }
+
     /// Kills one broker (from 0) at once.
     pub fn kill_broker(&mut self, index: usize) {
         if let Some(broker) = self.brokers.get_mut(index) {
@@ -379,6 +440,24 @@ fn kraft_settings(id: i32, port: u16, controller: u16) -> Settings {
         ("controller.listener.names", "CONTROLLER".to_owned()),
         ("listener.security.protocol.map", "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT".to_owned()),
     ])
+}
+
+/// Adds listeners to the three settings that know of them.
+fn add_listeners(settings: &mut Settings, listeners: &[Listener]) {
+    if listeners.is_empty() {
+        return;
+    }
+    let mut add = |key: &str, first: &str, texts: Vec<String>| {
+        let known = settings.iter().rev().find(|(known, _)| known == key);
+        let known = known.map_or_else(|| first.to_owned(), |(_, value)| value.clone());
+        settings.push((key.to_owned(), format!("{known},{}", texts.join(","))));
+    };
+    let each = |text: fn(&Listener) -> String| listeners.iter().map(text).collect::<Vec<_>>();
+    add("listeners", "", each(|l| format!("{}://127.0.0.1:{}", l.name, l.port)));
+    let advertised = each(|l| format!("{}://{}:{}", l.name, l.advertised_host, l.advertised_port));
+    add("advertised.listeners", "", advertised);
+    let protocols = each(|l| format!("{}:{}", l.name, l.protocol));
+    add("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT", protocols);
 }
 
 /// How many brokers the one on `port` knows, once there is a controller; `None` while it does not answer.

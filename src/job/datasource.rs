@@ -16,7 +16,7 @@ use super::secret::Secret;
 use super::section::Section;
 use super::suggest::nearest;
 use super::toml;
-pub(super) use kafka::{KafkaSource, find_kafka, split_servers, unsupported_security};
+pub(super) use kafka::{KafkaSource, find_kafka, no_kerberos, split_servers};
 use keys::env_keys;
 pub(super) use keys::{OdpsKeys, Origin, complete};
 

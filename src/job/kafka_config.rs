@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::datasource::unsupported_security;
+use super::datasource::no_kerberos;
 use super::json::{Member, Node, Value};
 use super::report::Report;
+use super::secret::Secret;
 use super::section::{Found, Section};
 use super::spec::{Isolation, Reset};
 
@@ -27,6 +28,7 @@ pub(super) struct KafkaConfig {
     pub(super) retry_backoff: Option<Duration>,
     pub(super) session_timeout: Option<Duration>,
     pub(super) properties: BTreeMap<String, String>,
+    pub(super) security: BTreeMap<String, Secret>,
 }
 
 /// The job's properties over the data source's, as one object.
@@ -43,7 +45,7 @@ pub(super) fn merged(job: Option<&Node>, source: Vec<Member>) -> Node {
 
 /// Reads the properties; every one of them ends up as a field, a note, a warning or an error.
 pub(super) fn read(section: &Section<'_>, report: &Report) -> KafkaConfig {
-    security(section, report);
+    let security = security(section, report);
     let millis =
         |key: &str| section.integer(key, 0..=MILLIS_MAX).map(|found| Duration::from_millis(found.value.unsigned_abs()));
     let bytes = |key: &str, least: u32| section.small(key, least..=i32::MAX.unsigned_abs()).map(|found| found.value);
@@ -64,6 +66,7 @@ pub(super) fn read(section: &Section<'_>, report: &Report) -> KafkaConfig {
         retry_backoff: millis("retry.backoff.ms"),
         session_timeout: millis("session.timeout.ms").filter(|time| !time.is_zero()),
         properties: BTreeMap::new(),
+        security,
     };
     let mut properties = BTreeMap::new();
     for key in KEPT {
@@ -80,25 +83,39 @@ pub(super) fn read(section: &Section<'_>, report: &Report) -> KafkaConfig {
     KafkaConfig { properties, ..config }
 }
 
-/// Refuses a security protocol this version cannot speak; without one, security keys have no effect, as in Kafka itself.
-fn security(section: &Section<'_>, report: &Report) {
-    let protocol = section.text("security.protocol");
-    let secure = protocol.as_ref().filter(|found| !found.value.trim().eq_ignore_ascii_case("PLAINTEXT"));
-    if let Some(found) = secure {
-        unsupported_security(report, &found.place, &section.full("security.protocol"), &found.value);
-    }
+/// The security properties, for the client to read; without a protocol they have no effect, as in Kafka itself.
+fn security(section: &Section<'_>, report: &Report) -> BTreeMap<String, Secret> {
+    let protocol = section.choice("security.protocol", PROTOCOLS).map_or("PLAINTEXT", |found| found.value);
+    let mut security = BTreeMap::from([("security.protocol".to_owned(), Secret::new(protocol))]);
     for member in section.members().iter().filter(|member| is_security_key(&member.key)) {
-        let blank = section.text(&member.key).is_none_or(|found| found.value.trim().is_empty());
-        if secure.is_none() && !blank {
-            let text = format!("{} has no effect: security.protocol is PLAINTEXT", section.full(&member.key));
+        let Some(found) = section.text(&member.key) else { continue };
+        let uses = match protocol {
+            "PLAINTEXT" => false,
+            "SSL" => !member.key.contains("sasl."),
+            "SASL_PLAINTEXT" => !member.key.starts_with("ssl."),
+            _ => true,
+        };
+        if uses {
+            security.insert(member.key.clone(), found.value.into());
+        } else if !found.value.trim().is_empty() {
+            let text = format!("{} has no effect: security.protocol is {protocol}", section.full(&member.key));
             report.warn(&member.place, text);
         }
     }
+    let gssapi = section.text("sasl.mechanism").filter(|found| found.value.trim().eq_ignore_ascii_case("GSSAPI"));
+    if let Some(found) = gssapi.filter(|_| protocol.starts_with("SASL")) {
+        report.error(no_kerberos(&found.place, section.full("sasl.mechanism")));
+    }
+    security
 }
 
 fn is_security_key(key: &str) -> bool {
-    key.starts_with("sasl.") || key.starts_with("ssl.") || key == "java.security.auth.login.config"
+    ["sasl.", "ssl.", "forebay.sasl."].iter().any(|prefix| key.starts_with(prefix))
+        || ["enable.ssl.certificate.verification", "java.security.auth.login.config"].contains(&key)
 }
+
+const PROTOCOLS: &[(&str, &str)] =
+    &[("PLAINTEXT", "PLAINTEXT"), ("SSL", "SSL"), ("SASL_PLAINTEXT", "SASL_PLAINTEXT"), ("SASL_SSL", "SASL_SSL")];
 
 pub(super) const RESETS: &[(&str, Reset)] =
     &[("none", Reset::None), ("earliest", Reset::Earliest), ("latest", Reset::Latest)];
@@ -193,15 +210,34 @@ mod tests {
     }
 
     #[test]
-    fn security_is_refused_by_its_key_and_secrets_stay_unsaid() {
-        let said =
-            config(r#"{"security.protocol":"SASL_PLAINTEXT","sasl.jaas.config":"password=\"canary\""}"#).unwrap_err();
-        assert!(said.contains("R.kafkaConfig.security.protocol: \"SASL_PLAINTEXT\" is not supported"), "{said}");
-        assert!(!said.contains("canary"));
-        let (config, notes) = config(r#"{"sasl.jaas.config":"canary","ssl.keystore.password":"canary"}"#).unwrap();
+    fn security_goes_to_the_client_and_secrets_stay_unsaid() {
+        let text = r#"{"security.protocol":"sasl_ssl","sasl.mechanism":"SCRAM-SHA-512",
+            "sasl.jaas.config":"x.ScramLoginModule required username=\"alice\" password=\"canary\";","ssl.ca.location":"/ca.pem"}"#;
+        let (config, notes) = config(text).unwrap();
+        assert_eq!(notes, Vec::<String>::new());
+        assert_eq!(config.security.get("security.protocol").map(Secret::expose), Some("SASL_SSL"));
+        assert!(config.security.get("sasl.jaas.config").is_some_and(|jaas| jaas.expose().contains("canary")));
+        assert_eq!(config.security.len(), 4);
+        assert!(!format!("{config:?}").contains("canary"));
+    }
+
+    #[test]
+    fn security_keys_that_the_protocol_does_not_use_are_said_to_have_no_effect() {
+        let (plain, notes) = config(r#"{"sasl.jaas.config":"canary","ssl.keystore.password":"canary"}"#).unwrap();
         assert_eq!(notes.len(), 2);
         assert!(notes.iter().all(|note| note.contains("has no effect: security.protocol is PLAINTEXT")));
-        assert!(!format!("{config:?} {notes:?}").contains("canary"));
+        assert!(!format!("{plain:?} {notes:?}").contains("canary"));
+        let (_, notes) =
+            config(r#"{"security.protocol":"SSL","sasl.mechanism":"PLAIN","ssl.ca.location":"/a"}"#).unwrap();
+        assert_eq!(notes, ["R.kafkaConfig.sasl.mechanism has no effect: security.protocol is SSL"]);
+    }
+
+    #[test]
+    fn kerberos_and_unknown_protocols_are_refused_where_they_stand() {
+        let said = config(r#"{"security.protocol":"SASL_SSL","sasl.mechanism":"GSSAPI"}"#).unwrap_err();
+        assert!(said.contains("R.kafkaConfig.sasl.mechanism: GSSAPI (Kerberos) is not supported"), "{said}");
+        let said = config(r#"{"security.protocol":"SASL"}"#).unwrap_err();
+        assert!(said.contains("R.kafkaConfig.security.protocol") && said.contains("SASL_PLAINTEXT"), "{said}");
     }
 
     #[test]

@@ -70,6 +70,7 @@ pub(super) fn read(section: &Section<'_>, context: &Context<'_>) -> Option<Reade
         commit_offsets: group.is_some(),
         group,
         properties: config.properties,
+        security: config.security,
         client_id: config.client_id,
         isolation: config.isolation.unwrap_or(Isolation::ReadUncommitted),
         begin: range.begin,

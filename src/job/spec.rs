@@ -12,6 +12,7 @@ use jiff::tz::TimeZone;
 
 use super::datasource::OdpsConnection;
 use super::report::Note;
+use super::secret::Secret;
 
 /// One job: a Kafka topic, a MaxCompute table, and the rules between them.
 #[derive(Clone, Debug)]
@@ -67,6 +68,8 @@ pub struct ReaderSpec {
     /// Consumer properties of `kafkaConfig` (the data source's first, the job's over them) that mean something here and have
     /// no field of their own. No secrets.
     pub properties: BTreeMap<String, String>,
+    /// Properties of `kafkaConfig` about TLS and login, `security.protocol` always among them.
+    pub security: BTreeMap<String, Secret>,
     /// `client.id`, when given.
     pub client_id: Option<String>,
     /// Whether records of open and aborted transactions are read.

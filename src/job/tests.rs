@@ -166,7 +166,7 @@ fn reader_errors_name_the_key() {
         (reader(r#","timeZone":"Moon""#), "Reader.timeZone: \"Moon\" is not a time zone"),
         (reader(r#","kafkaConfig":"a=b""#), "Reader.kafkaConfig: must be an object of consumer properties"),
         (reader(r#","datasource":"nobody""#), "Reader.datasource: data source \"nobody\" is not configured"),
-        (reader(r#","kafkaConfig":{"security.protocol":"SSL"}"#), "Reader.kafkaConfig.security.protocol: \"SSL\""),
+        (reader(r#","kafkaConfig":{"security.protocol":"TLS"}"#), "Reader.kafkaConfig.security.protocol: \"TLS\""),
         (
             job(r#""server":"a:1","topic":"t","column":["a"],"beginOffset":"seekToLast","endOffset":3"#),
             "Reader.groupId: is missing",

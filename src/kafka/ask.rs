@@ -14,7 +14,7 @@ use super::net::pool::{ConnectFault, Lane, Pool};
 use super::state::address::HostPort;
 use super::state::backoff::Backoff;
 use super::state::cluster::{Cluster, Place, Topic};
-use super::state::link::LinkFault;
+use super::state::link::{LinkFault, TlsKind};
 
 /// What a client and its consumers share.
 #[derive(Debug)]
@@ -116,7 +116,8 @@ impl Core {
     pub(crate) fn new(config: ClientConfig) -> Result<Self, Error> {
         let bootstrap = config.addresses()?;
         let client_id: Arc<str> = config.client_id.as_str().into();
-        let pool = Pool::new(client_id, config.connect_timeout, config.request_timeout);
+        let security = config.security.prepare()?;
+        let pool = Pool::new(client_id, security, config.connect_timeout, config.request_timeout);
         // Clients that start together should not all begin at the first address. The process id differs between them.
         let seed = u64::from(std::process::id());
         let turn = usize::try_from(seed).unwrap_or(0);
@@ -339,6 +340,8 @@ fn connect_attempt(place: &Place, fault: &ConnectFault) -> Attempt {
         ConnectFault::Handshake(fault @ (LinkFault::NoCommonVersion(_) | LinkFault::Negotiation(_))) => {
             Attempt::last(Error::new(ErrorKind::Unsupported, fault.to_string()))
         }
+        ConnectFault::Handshake(LinkFault::TimedOut { .. }) => Attempt::retry(Error::new(ErrorKind::Connect, text)),
+        ConnectFault::Handshake(fault) => link_attempt(fault, text),
         _ => Attempt::retry(Error::new(ErrorKind::Connect, text)),
     }
 }
@@ -346,14 +349,23 @@ fn connect_attempt(place: &Place, fault: &ConnectFault) -> Attempt {
 fn call_attempt(fault: &CallFault) -> Attempt {
     let text = fault.to_string();
     match fault {
-        CallFault::Link { fault: LinkFault::TimedOut { .. }, .. } => {
-            Attempt::retry(Error::new(ErrorKind::Timeout, text))
-        }
-        // Damage of the framing ends a connection like a cable does; a new one may be better.
-        CallFault::Link { .. } => Attempt::retry(Error::new(ErrorKind::Connect, text)),
+        CallFault::Link { fault, .. } => link_attempt(fault, text),
         CallFault::Decode(_) => Attempt::last(Error::new(ErrorKind::Decode, text)),
         CallFault::Encode(_) => Attempt::last(Error::new(ErrorKind::Config, text)),
         CallFault::Version(_) => Attempt::last(Error::new(ErrorKind::Unsupported, text)),
+    }
+}
+
+/// What the end of a connection means: who we are and whom we trust does not change by trying again.
+fn link_attempt(fault: &LinkFault, text: String) -> Attempt {
+    match fault {
+        LinkFault::TimedOut { .. } => Attempt::retry(Error::new(ErrorKind::Timeout, text)),
+        LinkFault::Login(fault) if fault.is_passing() => Attempt::retry(Error::new(ErrorKind::Auth, text)),
+        LinkFault::Login(fault) if fault.is_ours() => Attempt::last(Error::new(ErrorKind::Config, text)),
+        LinkFault::Login(_) | LinkFault::Tls(TlsKind::Refused, _) => Attempt::last(Error::new(ErrorKind::Auth, text)),
+        LinkFault::Tls(TlsKind::Untrusted | TlsKind::NotTls, _) => Attempt::last(Error::new(ErrorKind::Config, text)),
+        // Damage of the framing ends a connection like a cable does; a new one may be better.
+        _ => Attempt::retry(Error::new(ErrorKind::Connect, text)),
     }
 }
 

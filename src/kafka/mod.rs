@@ -48,6 +48,7 @@ mod net;
 mod offsets;
 mod producer;
 pub mod record;
+mod security;
 pub mod state;
 
 pub use admin::{DescribedGroup, GroupMember, ListedGroup, NewTopic};
@@ -59,3 +60,5 @@ pub use fetched::Fetched;
 pub use msg::{ErrorCode, Isolation, TopicId};
 pub use offsets::{CommittedOffset, ListedOffset, OffsetAt, OffsetToCommit};
 pub use producer::Acks;
+pub use security::{PemSource, SecurityConfig, SecurityProtocol, TlsVersions};
+pub use state::sasl::{Mechanism, Secret};

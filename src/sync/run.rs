@@ -531,6 +531,9 @@ fn client_config(spec: &JobSpec) -> Result<ClientConfig, RunError> {
     for (name, value) in &reader.properties {
         config.set_property(name, value).map_err(|error| kafka_failure(&error))?;
     }
+    for (name, value) in &reader.security {
+        config.set_property(name, value.expose()).map_err(|error| kafka_failure(&error))?;
+    }
     Ok(config)
 }
 

@@ -6,8 +6,10 @@ mod groups;
 mod layout;
 mod lines;
 mod produce;
+mod properties;
 mod topics;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -56,6 +58,14 @@ struct ClusterArgs {
         env = "FOREBAY_BOOTSTRAP_SERVER"
     )]
     bootstrap_server: Vec<String>,
+    /// Properties of the client, such as security.protocol, sasl.jaas.config or ssl.ca.location: a file as Kafka's tools take it
+    #[arg(
+        long,
+        aliases = ["consumer.config", "consumer-config", "producer.config", "producer-config"],
+        value_name = "FILE",
+        env = "FOREBAY_COMMAND_CONFIG"
+    )]
+    command_config: Option<PathBuf>,
     /// Not supported
     #[arg(long, value_name = "HOST:PORT/CHROOT", hide = true)]
     zookeeper: Option<String>,
@@ -80,7 +90,11 @@ impl ClusterArgs {
             return Err(Failure::new(code::USAGE, why).advise("--bootstrap-server HOST:9092"));
         }
         let mut config = ClientConfig::new(&self.bootstrap_server);
-        config.client_id = "forebay".to_owned();
+        if let Some(file) = &self.command_config {
+            properties::apply(file, &mut config)?;
+        }
+        // The command line goes over the file.
+        config.bootstrap = ClientConfig::new(&self.bootstrap_server).bootstrap;
         config.retries_deadline = Duration::from_secs(self.timeout);
         config.bootstrap_deadline = config.bootstrap_deadline.min(config.retries_deadline);
         Client::connect(config).await.map_err(|error| failure(&error))

@@ -5,8 +5,8 @@ use crate::job::json::{Node, Value};
 use crate::job::report::{JobError, Place, Report};
 use crate::job::section::Section;
 
-/// A Kafka cluster as a data source describes it.
-#[derive(Clone, Debug, Default)]
+/// A Kafka cluster as a data source describes it. No `Debug`: properties may be secrets.
+#[derive(Clone, Default)]
 pub(in crate::job) struct KafkaSource {
     /// Bootstrap addresses.
     pub(in crate::job) servers: Vec<String>,
@@ -39,16 +39,12 @@ fn kafka_table(name: &str, table: &Node, report: &Report) -> Option<KafkaSource>
     for item in address_items(&section, address) {
         source.servers.extend(item);
     }
-    if let Some(protocol) = section.text("securityProtocol").filter(|p| !p.value.eq_ignore_ascii_case("authTypeNone")) {
-        unsupported_security(report, &protocol.place, &section.full("securityProtocol"), &protocol.value);
-    }
-    for key in ["saslMechanism", "username", "password"] {
-        section.raw(key);
-    }
+    source.properties = security_keys(&section, report);
     if let Some(config) = section.node("kafkaConfig") {
         let config = Section::new(section.full("kafkaConfig"), config, report);
         for member in config.members() {
             if let Some(text) = config.text(&member.key) {
+                source.properties.retain(|(key, ..)| *key != member.key);
                 source.properties.push((member.key.clone(), text.value, text.place));
             }
         }
@@ -82,9 +78,46 @@ pub(in crate::job) fn split_servers(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|server| !server.is_empty()).map(str::to_owned).collect()
 }
 
-/// Reports a security setting that this version has no code for.
-pub(in crate::job) fn unsupported_security(report: &Report, place: &Place, key: &str, value: &str) {
-    let message = format!("{value:?} is not supported: forebay speaks to Kafka without TLS and SASL so far");
-    let error = JobError::new(place.clone(), key, message);
-    report.error(error.advise("use a PLAINTEXT listener of the brokers, and remove this key"));
+/// DataWorks' keys for TLS and login, as the consumer properties they stand for.
+fn security_keys(section: &Section<'_>, report: &Report) -> Vec<(String, String, Place)> {
+    let protocol = section.choice("securityProtocol", PROTOCOLS);
+    let mechanism = section.text("saslMechanism");
+    let logins = [("username", "sasl.username"), ("password", "sasl.password")];
+    let logins = logins.map(|(key, property)| (property, section.text(key)));
+    let Some(protocol) = protocol else { return Vec::new() };
+    let has_login = protocol.value.starts_with("SASL");
+    let mut properties = vec![("security.protocol".to_owned(), protocol.value.to_owned(), protocol.place)];
+    if !has_login {
+        return properties;
+    }
+    if let Some(mechanism) = mechanism {
+        if mechanism.value.trim().eq_ignore_ascii_case("GSSAPI") {
+            report.error(no_kerberos(&mechanism.place, section.full("saslMechanism")));
+        } else {
+            let name = mechanism.value.trim().to_ascii_uppercase();
+            properties.push(("sasl.mechanism".to_owned(), name, mechanism.place));
+        }
+    }
+    for (property, found) in logins {
+        properties.extend(found.map(|found| (property.to_owned(), found.value, found.place)));
+    }
+    properties
 }
+
+/// The error for Kerberos, which there is no code for.
+pub(in crate::job) fn no_kerberos(place: &Place, key: String) -> JobError {
+    let error = JobError::new(place.clone(), key, "GSSAPI (Kerberos) is not supported");
+    error.advise("ask for a SCRAM user on the cluster, and set SCRAM-SHA-256 or SCRAM-SHA-512")
+}
+
+/// `securityProtocol` in DataWorks' words, and in Kafka's own.
+const PROTOCOLS: &[(&str, &str)] = &[
+    ("authTypeNone", "PLAINTEXT"),
+    ("authTypeSsl", "SSL"),
+    ("authTypeSaslPlaintext", "SASL_PLAINTEXT"),
+    ("authTypeSaslSsl", "SASL_SSL"),
+    ("PLAINTEXT", "PLAINTEXT"),
+    ("SSL", "SSL"),
+    ("SASL_PLAINTEXT", "SASL_PLAINTEXT"),
+    ("SASL_SSL", "SASL_SSL"),
+];

@@ -40,6 +40,15 @@ securityProtocol = "authTypeSaslPlaintext"
 saslMechanism = "plain"
 username = "u"
 password = "canary"
+
+[kafka_kerberos]
+address = "a:1"
+securityProtocol = "authTypeSaslSsl"
+saslMechanism = "gssapi"
+
+[kafka_odd]
+address = "a:1"
+securityProtocol = "authTypeMagic"
 "#;
 
 fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -81,7 +90,7 @@ fn what_cannot_be_filled_in_is_named_only_when_used() {
 fn an_unknown_name_lists_the_known_ones() {
     let said = refusal("oter", &sources(&[]));
     assert!(said.contains("data source \"oter\" is not configured"), "{said}");
-    assert!(said.contains("did you mean other? Known names: kafka_list, kafka_prod, "), "{said}");
+    assert!(said.contains("did you mean other? Known names: kafka_kerberos, kafka_list, "), "{said}");
     let said = refusal("x", &Sources::default());
     assert!(said.contains("no data sources are known"), "{said}");
 }
@@ -185,17 +194,32 @@ fn kafka_addresses_come_in_three_forms() {
     let source = source.unwrap();
     assert_eq!(source.servers, ["a:9093", "b:9092"]);
     let properties: Vec<_> = source.properties.iter().map(|(k, v, _)| (k.as_str(), v.as_str())).collect();
-    assert_eq!(properties, [("fetch.min.bytes", "7"), ("group.id", "g")]);
+    assert_eq!(properties, [("security.protocol", "PLAINTEXT"), ("fetch.min.bytes", "7"), ("group.id", "g")]);
     assert_eq!(said, Ok(vec![]));
     assert_eq!(find("kafka_list").0.unwrap().servers, ["a:1", "b:2", "c:3"]);
-    let said = find("kafka_sasl").1.unwrap_err().to_string();
-    assert!(
-        said.contains("ds.toml:36:20: kafka_sasl.securityProtocol: \"authTypeSaslPlaintext\" is not supported"),
-        "{said}"
-    );
-    assert!(!said.contains("canary"));
     let said = find("nobody").1.unwrap_err().to_string();
     assert!(said.contains("Reader.datasource: data source \"nobody\" is not configured"), "{said}");
+}
+
+#[test]
+fn the_vendors_security_keys_become_consumer_properties() {
+    let find = |name: &str| {
+        let report = Report::default();
+        let found = find_kafka(name, &sources(&[]), &report, "Reader.datasource", &Place::Job);
+        let properties = found.map(|(source, _)| source.properties).unwrap_or_default();
+        let properties: Vec<_> = properties.into_iter().map(|(key, value, _)| format!("{key}={value}")).collect();
+        (properties, report.finish("j").map(|_| ()).map_err(|errors| errors.to_string()))
+    };
+    let (properties, said) = find("kafka_sasl");
+    assert_eq!(said, Ok(()));
+    assert_eq!(
+        properties,
+        ["security.protocol=SASL_PLAINTEXT", "sasl.mechanism=PLAIN", "sasl.username=u", "sasl.password=canary"]
+    );
+    let said = find("kafka_kerberos").1.unwrap_err();
+    assert!(said.contains("kafka_kerberos.saslMechanism: GSSAPI (Kerberos) is not supported"), "{said}");
+    let said = find("kafka_odd").1.unwrap_err();
+    assert!(said.contains("authTypeMagic") && said.contains("authTypeSaslSsl"), "{said}");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Kafka messages: bytes to values and back, for one request or answer at a time.
 //!
-//! No I/O, no clock. The hot path and the three APIs that carry the user's data (`Fetch`, `ListOffsets`, `OffsetCommit`)
-//! and `ApiVersions` are our own codecs over [`crate::wire`]; the remaining ones go through the `kafka-protocol` crate,
-//! for which this folder is the only door. That crate reserves memory from counts found on the wire, so [`shape`]
+//! No I/O, no clock. The hot path and the three APIs that carry the user's data (`Fetch`, `ListOffsets`, `OffsetCommit`),
+//! `ApiVersions` and the login are our own codecs over [`crate::wire`]; the remaining ones go through the `kafka-protocol`
+//! crate, for which this folder is the only door. That crate reserves memory from counts found on the wire, so [`shape`]
 //! walks every such answer first and refuses counts that the bytes at hand cannot hold.
 //!
 //! Invariant: a decoder returns a value or an error for any input, and takes memory in proportion to the input only.
@@ -24,6 +24,7 @@ mod negotiate;
 mod offset_commit;
 mod offset_fetch;
 mod produce;
+mod sasl;
 pub mod shape;
 
 // The crate's broker half, which comes with the sandbox, is the judge of ours.
@@ -53,6 +54,7 @@ pub use negotiate::{NoCommonVersion, VersionRange, VersionTable};
 pub use offset_commit::{OffsetCommitAnswer, OffsetCommitCall, OffsetCommitPartition};
 pub use offset_fetch::{OffsetFetchAnswer, OffsetFetchCall, OffsetFetchPartition};
 pub use produce::{ProduceAnswer, ProduceCall};
+pub use sasl::{SaslAuthenticateAnswer, SaslAuthenticateCall, SaslHandshakeAnswer, SaslHandshakeCall};
 
 /// One request: what it asks, how it is written and how its answer is read.
 ///
@@ -192,12 +194,16 @@ api_keys! {
     DescribeGroups = 15, versions 0..=5, flexible from 5;
     /// The groups of one broker.
     ListGroups = 16, versions 0..=5, flexible from 3;
+    /// Names the mechanism of a login; v1 promises that `SaslAuthenticate` follows (KIP-152). Never flexible.
+    SaslHandshake = 17, versions 1..=1, flexible from 32767;
     /// What a broker speaks.
     ApiVersions = 18, versions 0..=3, flexible from 3;
     /// Creates topics; sent to the controller.
     CreateTopics = 19, versions 2..=4, flexible from 5;
     /// Deletes topics; sent to the controller.
     DeleteTopics = 20, versions 1..=3, flexible from 4;
+    /// Carries a login; v1 says how long it holds.
+    SaslAuthenticate = 36, versions 0..=2, flexible from 2;
 }
 
 impl ApiKey {

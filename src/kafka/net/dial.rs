@@ -1,6 +1,6 @@
 //! From an address to a stream of bytes.
 //!
-//! This is the place where a connection will be wrapped in TLS: everything above takes any [`Stream`].
+//! Everything above takes any [`Stream`]: this one, or TLS around it ([`super::tls`]).
 
 use std::fmt;
 use std::io;

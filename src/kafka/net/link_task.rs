@@ -14,6 +14,7 @@ use crate::kafka::state::link::{Link, LinkFault};
 use crate::wire::DecodeError;
 
 use super::dial::{Stream, io_text};
+use super::login::LoginSource;
 use super::{now, sleep_until};
 
 /// A connection to a broker with which versions have been agreed on. Clones share it; when the last one is dropped, the
@@ -62,16 +63,22 @@ impl std::fmt::Display for CallFault {
 const QUEUE_MAX: usize = 64;
 
 impl LinkHandle {
-    /// Takes a fresh stream, agrees on versions and starts the task. The broker has `patience` to answer.
+    /// Takes a fresh stream, agrees on versions, logs in by `login` if it is given, and starts the task. The broker has
+    /// `patience` for each answer.
     ///
     /// # Errors
-    /// [`LinkFault`] when the agreement fails.
-    pub(crate) async fn open<S: Stream>(stream: S, client_id: Arc<str>, patience: Duration) -> Result<Self, LinkFault> {
-        let mut link = Link::new(client_id.clone());
+    /// [`LinkFault`] when the agreement or the login fails.
+    pub(crate) async fn open<S: Stream>(
+        stream: S,
+        client_id: Arc<str>,
+        patience: Duration,
+        login: Option<LoginSource>,
+    ) -> Result<Self, LinkFault> {
+        let mut link = Link::new(client_id.clone(), login.as_ref().map(|login| login.mechanism));
         link.start(now(), patience);
         let (commands, queue) = mpsc::channel(QUEUE_MAX);
         let (ready, when_ready) = oneshot::channel();
-        tokio::spawn(Driver { link, queue, replies: BTreeMap::new(), ready: Some(ready) }.run(stream));
+        tokio::spawn(Driver { link, login, patience, queue, replies: BTreeMap::new(), ready: Some(ready) }.run(stream));
         let versions = when_ready.await.unwrap_or(Err(LinkFault::Abandoned))?;
         Ok(Self { commands, versions, client_id })
     }
@@ -101,6 +108,8 @@ impl LinkHandle {
 
 struct Driver {
     link: Link,
+    login: Option<LoginSource>,
+    patience: Duration,
     queue: mpsc::Receiver<Command>,
     replies: BTreeMap<i32, oneshot::Sender<Result<Bytes, LinkFault>>>,
     ready: Option<oneshot::Sender<Result<Arc<VersionTable>, LinkFault>>>,
@@ -119,6 +128,11 @@ impl Driver {
             self.hand_out();
             if self.link.fault().is_some() {
                 return;
+            }
+            if let (true, Some(login)) = (self.link.wants_login(), &self.login) {
+                let credentials = login.fetch().await;
+                self.link.handle_login(now(), self.patience, credentials);
+                continue;
             }
             let due = self.link.poll_timeout();
             // Every branch may be dropped half-way without losing bytes: `read_buf` and `write_buf` move nothing unless
@@ -172,5 +186,10 @@ impl Driver {
 }
 
 fn io_fault(e: &std::io::Error) -> LinkFault {
+    // In TLS 1.3 a broker that refuses our certificate says so only now.
+    #[cfg(feature = "tls")]
+    if let Some(fault) = super::tls::fault(e) {
+        return fault;
+    }
     LinkFault::Io(e.kind(), io_text(e).into())
 }

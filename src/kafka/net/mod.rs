@@ -1,8 +1,10 @@
-//! The thin shell under the client: sockets, tasks and clocks. The only folder of `kafka` that may name `tokio::net`.
+//! The thin shell under the client: sockets, TLS, tasks and clocks. The only folder of `kafka` that may name `tokio::net`.
 
 pub(crate) mod dial;
 pub(crate) mod link_task;
+pub(crate) mod login;
 pub(crate) mod pool;
+pub(crate) mod tls;
 
 use std::time::Instant;
 

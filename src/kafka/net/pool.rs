@@ -5,12 +5,17 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::net::TcpStream;
+
 use crate::kafka::state::address::HostPort;
 use crate::kafka::state::cluster::Place;
 use crate::kafka::state::link::LinkFault;
 
 use super::dial::{DialFault, dial};
 use super::link_task::LinkHandle;
+use super::login::LoginSource;
+#[cfg(feature = "tls")]
+use super::tls::TlsClient;
 
 /// What a connection is for. A broker serves the requests of one connection one after the other, so what may wait long
 /// (a fetch) has a connection of its own.
@@ -31,7 +36,7 @@ pub(crate) enum Lane {
 pub(crate) enum ConnectFault {
     /// Nothing answered at the address.
     Dial(DialFault),
-    /// Something answered, but no versions could be agreed on.
+    /// Something answered, but TLS, the agreement on versions or the login failed.
     Handshake(LinkFault),
     /// The broker advertises an address that cannot be used.
     Address(String),
@@ -56,10 +61,21 @@ impl fmt::Display for ConnectFault {
     }
 }
 
+/// What protects the connections of one client.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Security {
+    /// None: the connection is not encrypted.
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<TlsClient>,
+    /// None: no login.
+    pub(crate) login: Option<LoginSource>,
+}
+
 /// The connections of one client.
 #[derive(Debug)]
 pub(crate) struct Pool {
     client_id: Arc<str>,
+    security: Security,
     connect_patience: Duration,
     request_patience: Duration,
     slots: Mutex<BTreeMap<(Lane, Place), Arc<Slot>>>,
@@ -73,8 +89,13 @@ struct Slot {
 }
 
 impl Pool {
-    pub(crate) const fn new(client_id: Arc<str>, connect_patience: Duration, request_patience: Duration) -> Self {
-        Self { client_id, connect_patience, request_patience, slots: Mutex::new(BTreeMap::new()) }
+    pub(crate) const fn new(
+        client_id: Arc<str>,
+        security: Security,
+        connect_patience: Duration,
+        request_patience: Duration,
+    ) -> Self {
+        Self { client_id, security, connect_patience, request_patience, slots: Mutex::new(BTreeMap::new()) }
     }
 
     /// The connection to `place` for `lane`, made if there is none or if the broker now has another address. Several brokers
@@ -93,12 +114,22 @@ impl Pool {
         }
         *held = None;
         let stream = dial(address, self.connect_patience).await.map_err(ConnectFault::Dial)?;
-        let link = LinkHandle::open(stream, self.client_id.clone(), self.request_patience)
-            .await
-            .map_err(ConnectFault::Handshake)?;
+        let link = self.secure(address, stream).await.map_err(ConnectFault::Handshake)?;
         log::debug!("connected to {address}");
         *held = Some((address.clone(), link.clone()));
         Ok(link)
+    }
+
+    /// TLS if it is configured, versions, login.
+    async fn secure(&self, address: &HostPort, stream: TcpStream) -> Result<LinkHandle, LinkFault> {
+        let (client_id, login) = (self.client_id.clone(), self.security.login.clone());
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.security.tls {
+            let stream = tls.wrap(address, stream, self.connect_patience).await?;
+            return LinkHandle::open(stream, client_id, self.request_patience, login).await;
+        }
+        log::trace!("{address} is reached without TLS");
+        LinkHandle::open(stream, client_id, self.request_patience, login).await
     }
 
     /// Closes every connection of a lane, once the requests that hold it are done.

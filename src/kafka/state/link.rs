@@ -1,4 +1,4 @@
-//! One connection to one broker: frames, correlation ids, and the agreement on versions.
+//! One connection to one broker: frames, correlation ids, the agreement on versions, and the login.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -9,36 +9,58 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::kafka::msg::{
-    ApiKey, ApiVersionsCall, Call, EncodeError, ErrorCode, NoCommonVersion, RequestHeader, VersionTable,
-    decode_response_header, encode_request,
+    ApiKey, ApiVersionsCall, Call, EncodeError, ErrorCode, NoCommonVersion, RequestHeader, SaslAuthenticateCall,
+    SaslHandshakeCall, VersionTable, decode_response_header, encode_request,
 };
 use crate::limits::FRAME_BYTES_MAX;
 use crate::wire::{DecodeError, Reader};
 
+use super::login::{Login, LoginFault, Next};
+use super::sasl::{Credentials, Mechanism};
+
 /// The protocol of one connection. Pure: never reads the clock, never touches a socket.
 ///
 /// It first agrees on versions (`ApiVersions` v3; a broker older than 2.4 refuses that and is asked again with v0 on the
-/// same connection), then carries requests. A broker answers in the order in which it was asked, so an answer that does
-/// not belong to the oldest request, like a request that is not answered in time, ends the connection.
+/// same connection), then logs in if it is to, then carries requests. A broker answers in the order in which it was asked,
+/// so an answer that does not belong to the oldest request, like a request that is not answered in time, ends the
+/// connection.
 ///
-/// Inputs: `handle_frame`, `handle_disconnect`, `handle_timeout`. Commands: `start`, `send`.
+/// A login that holds for a time only is repeated in place before that time is over (KIP-368): requests that come in
+/// between are held back until it has succeeded, since the broker takes nothing else then.
+///
+/// Inputs: `handle_frame`, `handle_disconnect`, `handle_timeout`, and `handle_login` whenever `wants_login` holds.
+/// Commands: `start`, `send`.
 /// Outputs, to be drained in this order after any input: `poll_transmit`, `poll_answer`, `poll_timeout`; `ready` and
 /// `fault` tell the phase.
 /// Invariant: every `send` that succeeded is answered exactly once through `poll_answer`, with a body or a fault.
 #[derive(Debug)]
 pub struct Link {
     client_id: Arc<str>,
+    /// How to log in; none on a listener without SASL.
+    mechanism: Option<Mechanism>,
     phase: Phase,
+    /// What the broker speaks, once that is known.
+    table: Option<Arc<VersionTable>>,
+    /// Set when the connection is first ready, and kept through later logins.
+    opened: bool,
+    /// Whether any request of a caller has been answered.
+    answered: bool,
+    /// When to log in again.
+    login_due: Option<Instant>,
     correlation_id: i32,
     outgoing: VecDeque<Vec<u8>>,
     waiting: VecDeque<Waiting>,
+    /// Requests that came during a login.
+    held: VecDeque<(Waiting, Vec<u8>)>,
     answers: VecDeque<Answer>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum Phase {
     Negotiating,
-    Ready(Arc<VersionTable>),
+    /// Without a login, credentials are wanted.
+    LoggingIn(Option<Box<Login>>),
+    Ready,
     Failed(LinkFault),
 }
 
@@ -49,6 +71,8 @@ struct Waiting {
     version: i16,
     deadline: Instant,
     patience: Duration,
+    /// Whether it is this machine's own request, which has no caller.
+    own: bool,
 }
 
 /// The outcome of one request.
@@ -73,6 +97,12 @@ pub enum LinkFault {
         /// Bytes the frame should have had; none when the size field itself was cut.
         announced: Option<usize>,
     },
+    /// The broker closed the connection at the first request, which is what one that expects a login does.
+    ClosedUnasked,
+    /// The login failed.
+    Login(Arc<LoginFault>),
+    /// TLS failed.
+    Tls(TlsKind, Arc<str>),
     /// The system reported an error.
     Io(io::ErrorKind, Arc<str>),
     /// No answer in time.
@@ -103,6 +133,19 @@ pub enum LinkFault {
     Abandoned,
 }
 
+/// What kind of TLS failure it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsKind {
+    /// The broker did not prove to be who it should be.
+    Untrusted,
+    /// The broker refuses our certificate, or the lack of one.
+    Refused,
+    /// What came is no TLS.
+    NotTls,
+    /// Anything else: the connection broke, or the two sides have nothing in common.
+    Broken,
+}
+
 impl fmt::Display for LinkFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -113,10 +156,28 @@ impl fmt::Display for LinkFault {
             Self::ClosedMidFrame { received, announced: None } => {
                 write!(f, "the broker closed the connection inside a frame's size field, after {received} bytes")
             }
+            Self::ClosedUnasked => write!(
+                f,
+                "the broker closed the connection at the first request; does this port expect a login \
+                 (security.protocol=SASL_PLAINTEXT or SASL_SSL)?"
+            ),
+            Self::Login(fault) => fault.fmt(f),
+            Self::Tls(_, text) => f.write_str(text),
             Self::Io(_, text) => f.write_str(text),
             Self::TimedOut { api, after } => write!(f, "no answer to {api} within {} ms", after.as_millis()),
             Self::FrameSize(size) => {
-                write!(f, "the broker announced a frame of {size} bytes, at most {FRAME_BYTES_MAX} are accepted")
+                match size.to_be_bytes() {
+                    // A TLS record: an alert or a handshake, major version 3.
+                    [0x15 | 0x16, 0x03, _, _] => {
+                        write!(f, "the broker answers in TLS; this port expects security.protocol=SSL or SASL_SSL")
+                    }
+                    _ => {
+                        write!(
+                            f,
+                            "the broker announced a frame of {size} bytes, at most {FRAME_BYTES_MAX} are accepted"
+                        )
+                    }
+                }
             }
             Self::Correlation { due: Some(due), received } => {
                 write!(f, "answer with correlation id {received} where {due} was due")
@@ -134,14 +195,20 @@ impl fmt::Display for LinkFault {
 impl std::error::Error for LinkFault {}
 
 impl Link {
-    /// A connection that has just been made. Call [`Link::start`] next.
-    pub fn new(client_id: Arc<str>) -> Self {
+    /// A connection that has just been made, on which to log in by `mechanism` if there is one. Call [`Link::start`] next.
+    pub fn new(client_id: Arc<str>, mechanism: Option<Mechanism>) -> Self {
         Self {
             client_id,
+            mechanism,
             phase: Phase::Negotiating,
+            table: None,
+            opened: false,
+            answered: false,
+            login_due: None,
             correlation_id: 0,
             outgoing: VecDeque::new(),
             waiting: VecDeque::new(),
+            held: VecDeque::new(),
             answers: VecDeque::new(),
         }
     }
@@ -152,33 +219,80 @@ impl Link {
     }
 
     /// Sends a request that [`encode_request`] has written, with any correlation id, in a version that
-    /// [`VersionTable::pick`] gave for this connection. The broker has `patience` to answer. Returns the correlation id
-    /// under which the answer will come.
-    pub fn send(&mut self, now: Instant, patience: Duration, api: ApiKey, version: i16, mut frame: Vec<u8>) -> i32 {
+    /// [`VersionTable::pick`] gave for this connection. The broker has `patience` to answer, counted from the time it is
+    /// written. Returns the correlation id under which the answer will come.
+    pub fn send(&mut self, now: Instant, patience: Duration, api: ApiKey, version: i16, frame: Vec<u8>) -> i32 {
+        self.queue(now, Waiting { correlation_id: 0, api, version, deadline: now, patience, own: false }, frame)
+    }
+
+    fn queue(&mut self, now: Instant, mut waiting: Waiting, mut frame: Vec<u8>) -> i32 {
         let correlation_id = self.correlation_id;
-        self.correlation_id = self.correlation_id.wrapping_add(1).max(0);
         if let Phase::Failed(fault) = &self.phase {
+            self.correlation_id = correlation_id.wrapping_add(1).max(0);
             self.answers.push_back(Answer { correlation_id, body: Err(fault.clone()) });
             return correlation_id;
         }
+        self.correlation_id = correlation_id.wrapping_add(1).max(0);
         // Size, API and version come before it.
         if let Some(slot) = frame.get_mut(8..12) {
             slot.copy_from_slice(&correlation_id.to_be_bytes());
         }
-        let deadline = now.checked_add(patience).unwrap_or(now);
-        self.waiting.push_back(Waiting { correlation_id, api, version, deadline, patience });
-        self.outgoing.push_back(frame);
+        waiting.correlation_id = correlation_id;
+        if !waiting.own && matches!(self.phase, Phase::LoggingIn(_)) {
+            self.held.push_back((waiting, frame));
+        } else {
+            self.transmit(now, waiting, frame);
+        }
         correlation_id
     }
 
+    fn transmit(&mut self, now: Instant, mut waiting: Waiting, frame: Vec<u8>) {
+        waiting.deadline = now.checked_add(waiting.patience).unwrap_or(now);
+        self.waiting.push_back(waiting);
+        self.outgoing.push_back(frame);
+    }
+
+    /// Sends a request of the machine's own.
+    fn ask<C: Call>(&mut self, now: Instant, patience: Duration, version: i16, call: &C) -> Result<(), LinkFault> {
+        let header = RequestHeader { api: C::API, version, correlation_id: 0, client_id: &self.client_id };
+        let frame = encode_request(header, call).map_err(LinkFault::Encode)?;
+        let waiting = Waiting { correlation_id: 0, api: C::API, version, deadline: now, patience, own: true };
+        self.queue(now, waiting, frame);
+        Ok(())
+    }
+
+    /// The same in the highest version both sides have.
+    fn ask_agreed<C: Call>(&mut self, now: Instant, patience: Duration, call: &C) -> Result<(), LinkFault> {
+        let table = self.table.clone().unwrap_or_default();
+        let version = table.pick(C::API, call.version_max()).map_err(LinkFault::NoCommonVersion)?;
+        self.ask(now, patience, version, call)
+    }
+
     fn negotiate(&mut self, now: Instant, patience: Duration, version: i16) {
-        let client_id = self.client_id.clone();
-        let header = RequestHeader { api: ApiKey::ApiVersions, version, correlation_id: 0, client_id: &client_id };
-        match encode_request(header, &ApiVersionsCall) {
-            Ok(frame) => {
-                self.send(now, patience, ApiKey::ApiVersions, version, frame);
-            }
-            Err(e) => self.fail(LinkFault::Encode(e)),
+        if let Err(fault) = self.ask(now, patience, version, &ApiVersionsCall) {
+            self.fail(fault);
+        }
+    }
+
+    /// Whether credentials are wanted: fetch them and call [`Link::handle_login`].
+    pub const fn wants_login(&self) -> bool {
+        matches!(self.phase, Phase::LoggingIn(None))
+    }
+
+    /// Takes credentials and a fresh nonce, or why there are none; the broker has `patience` for each answer.
+    pub fn handle_login(&mut self, now: Instant, patience: Duration, found: Result<(Credentials, String), String>) {
+        let (Phase::LoggingIn(None), Some(mechanism)) = (&self.phase, self.mechanism) else { return };
+        let login = match found {
+            Ok((credentials, nonce)) => Login::new(now, mechanism, &credentials, &nonce),
+            Err(why) => Err(LoginFault::NoCredentials(why)),
+        };
+        let outcome = login.map_err(login_fault).and_then(|login| {
+            let handshake = login.handshake();
+            self.phase = Phase::LoggingIn(Some(Box::new(login)));
+            self.ask_agreed(now, patience, &handshake)
+        });
+        if let Err(fault) = outcome {
+            self.fail(fault);
         }
     }
 
@@ -205,12 +319,47 @@ impl Link {
         }
         let body = frame.slice(reader.position()..);
         let Some(due) = self.waiting.pop_front() else { return Ok(()) };
-        match self.phase {
-            Phase::Negotiating => self.agree(now, due.patience, due.version, body),
-            _ => {
-                self.answers.push_back(Answer { correlation_id: received, body: Ok(body) });
+        if due.own {
+            return match due.api {
+                ApiKey::SaslHandshake => self.shake_hands(now, &due, body),
+                ApiKey::SaslAuthenticate => self.log_in(now, &due, body),
+                _ => self.agree(now, due.patience, due.version, body),
+            };
+        }
+        self.answered = true;
+        self.answers.push_back(Answer { correlation_id: received, body: Ok(body) });
+        Ok(())
+    }
+
+    fn shake_hands(&mut self, now: Instant, due: &Waiting, body: Bytes) -> Result<(), LinkFault> {
+        let Phase::LoggingIn(Some(login)) = &mut self.phase else { return Ok(()) };
+        let answer = SaslHandshakeCall::decode(due.version, body).map_err(|e| LinkFault::Decode(due.api, e))?;
+        let call = login.handle_handshake(answer).map_err(login_fault)?;
+        self.ask_agreed(now, due.patience, &call)
+    }
+
+    fn log_in(&mut self, now: Instant, due: &Waiting, body: Bytes) -> Result<(), LinkFault> {
+        let Phase::LoggingIn(Some(login)) = &mut self.phase else { return Ok(()) };
+        let answer = SaslAuthenticateCall::decode(due.version, body).map_err(|e| LinkFault::Decode(due.api, e))?;
+        let started = login.started;
+        match login.handle_authenticate(&answer).map_err(login_fault)? {
+            Next::Say(call) => self.ask_agreed(now, due.patience, &call),
+            Next::Done { lifetime_ms } => {
+                // Counted from before the login, since the broker's clock ran while the answer was under way.
+                let share = Duration::from_millis(lifetime_ms).saturating_mul(LOGIN_SHARE_PERCENT) / 100;
+                self.login_due = (lifetime_ms > 0).then(|| started.checked_add(share)).flatten();
+                self.open(now);
                 Ok(())
             }
+        }
+    }
+
+    /// Requests may flow from now on.
+    fn open(&mut self, now: Instant) {
+        self.phase = Phase::Ready;
+        self.opened = true;
+        for (waiting, frame) in std::mem::take(&mut self.held) {
+            self.transmit(now, waiting, frame);
         }
     }
 
@@ -218,7 +367,11 @@ impl Link {
         let answer = ApiVersionsCall::decode(version, body).map_err(|e| LinkFault::Decode(ApiKey::ApiVersions, e))?;
         let table = VersionTable::new(answer.apis);
         if answer.error.is_ok() {
-            self.phase = Phase::Ready(Arc::new(table));
+            self.table = Some(Arc::new(table));
+            match self.mechanism {
+                Some(_) => self.phase = Phase::LoggingIn(None),
+                None => self.open(now),
+            }
             return Ok(());
         }
         if answer.error != ErrorCode::UNSUPPORTED_VERSION || version == 0 {
@@ -238,6 +391,13 @@ impl Link {
 
     /// Takes the end of the connection.
     pub fn handle_disconnect(&mut self, fault: LinkFault) {
+        let fault = match (fault, &self.phase, self.mechanism) {
+            (LinkFault::Closed, Phase::LoggingIn(_), Some(mechanism)) => login_fault(LoginFault::Closed(mechanism)),
+            (LinkFault::Closed, Phase::Ready, None) if !self.answered && !self.waiting.is_empty() => {
+                LinkFault::ClosedUnasked
+            }
+            (fault, ..) => fault,
+        };
         self.fail(fault);
     }
 
@@ -248,18 +408,20 @@ impl Link {
             let fault = LinkFault::TimedOut { api: late.api, after: late.patience };
             self.fail(fault);
         }
+        if matches!(self.phase, Phase::Ready) && self.login_due.is_some_and(|due| due <= now) {
+            self.login_due = None;
+            self.phase = Phase::LoggingIn(None);
+        }
     }
 
     fn fail(&mut self, fault: LinkFault) {
         if matches!(self.phase, Phase::Failed(_)) {
             return;
         }
-        for waiting in self.waiting.drain(..) {
-            // The negotiation has no caller.
-            if !matches!(self.phase, Phase::Negotiating) {
-                let body = Err(fault.clone());
-                self.answers.push_back(Answer { correlation_id: waiting.correlation_id, body });
-            }
+        let held = self.held.drain(..).map(|(waiting, _)| waiting);
+        for waiting in self.waiting.drain(..).chain(held).filter(|waiting| !waiting.own) {
+            let body = Err(fault.clone());
+            self.answers.push_back(Answer { correlation_id: waiting.correlation_id, body });
         }
         self.outgoing.clear();
         self.phase = Phase::Failed(fault);
@@ -277,13 +439,15 @@ impl Link {
 
     /// When to call [`Link::handle_timeout`] unless something happens before.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.waiting.iter().map(|waiting| waiting.deadline).min()
+        let login_due = self.login_due.filter(|_| matches!(self.phase, Phase::Ready));
+        self.waiting.iter().map(|waiting| waiting.deadline).chain(login_due).min()
     }
 
-    /// What the broker speaks, once that is known.
+    /// What the broker speaks, once requests may be sent.
     pub const fn ready(&self) -> Option<&Arc<VersionTable>> {
         match &self.phase {
-            Phase::Ready(table) => Some(table),
+            Phase::Failed(_) => None,
+            _ if self.opened => self.table.as_ref(),
             _ => None,
         }
     }
@@ -298,8 +462,15 @@ impl Link {
 
     /// Whether every request has been answered.
     pub fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.outgoing.is_empty()
+        self.waiting.is_empty() && self.outgoing.is_empty() && self.held.is_empty()
     }
+}
+
+/// When to log in again, of the time that a login holds.
+const LOGIN_SHARE_PERCENT: u32 = 85;
+
+fn login_fault(fault: LoginFault) -> LinkFault {
+    LinkFault::Login(Arc::new(fault))
 }
 
 #[cfg(test)]
@@ -315,7 +486,7 @@ mod tests {
     /// A link that has sent its first `ApiVersions`, and the time.
     fn started() -> (Link, Instant) {
         let now = Instant::now();
-        let mut link = Link::new("test".into());
+        let mut link = Link::new("test".into(), None);
         link.start(now, PATIENCE);
         (link, now)
     }
@@ -471,5 +642,156 @@ mod tests {
             bytes[bit / 8] ^= 1 << (bit % 8);
             settle(bytes.into());
         }
+    }
+
+    /// A link that is to log in by PLAIN and has agreed on versions.
+    fn agreed(lifetime_version: i16) -> (Link, Instant) {
+        let now = Instant::now();
+        let mut link = Link::new("test".into(), Some(Mechanism::Plain));
+        link.start(now, PATIENCE);
+        sent(&mut link);
+        link.handle_frame(now, frame(0, &versions(35, &[])));
+        sent(&mut link);
+        link.handle_frame(now, frame(1, &versions(0, &[(3, 0, 5), (17, 0, 1), (36, 0, lifetime_version)])));
+        assert!(link.wants_login() && link.ready().is_none());
+        (link, now)
+    }
+
+    fn credentials() -> Result<(Credentials, String), String> {
+        let password = crate::kafka::state::sasl::Secret::new("canary");
+        Ok((Credentials::Password { username: "alice".into(), password }, "nonce".into()))
+    }
+
+    /// Goes through a login that holds for `lifetime_ms`; the handshake has the correlation id `id`.
+    fn log_in(link: &mut Link, now: Instant, id: i32, lifetime_ms: i64) {
+        link.handle_login(now, PATIENCE, credentials());
+        assert!(!link.wants_login());
+        assert_eq!(sent(link), (17, 1, id));
+        link.handle_frame(now, frame(id, &[0, 0, 0, 0, 0, 0]));
+        assert_eq!(sent(link), (36, 1, id + 1));
+        let body = [&[0, 0, 0xff, 0xff, 0, 0, 0, 0][..], &lifetime_ms.to_be_bytes()].concat();
+        link.handle_frame(now, frame(id + 1, &body));
+    }
+
+    #[test]
+    fn a_login_comes_before_the_first_request() {
+        let (mut link, now) = agreed(1);
+        log_in(&mut link, now, 2, 0);
+        assert!(link.ready().is_some());
+        let id = request(&mut link, now);
+        link.handle_frame(now, frame(id, b"body"));
+        assert_eq!(link.poll_answer().unwrap().body.unwrap(), &b"body"[..]);
+        assert_eq!(link.poll_timeout(), None, "a login without an end is not repeated");
+    }
+
+    #[test]
+    fn a_login_is_repeated_in_place_and_requests_wait_for_it() {
+        let (mut link, start) = agreed(1);
+        log_in(&mut link, start, 2, 10_000);
+        let mut now = start;
+        for round in 1..=3 {
+            let due = now + Duration::from_millis(8500);
+            assert_eq!(link.poll_timeout(), Some(due), "85 % of ten seconds");
+            // One request is out when the time comes, another one comes meanwhile.
+            let early = request(&mut link, now);
+            now = due;
+            link.handle_timeout(now);
+            assert!(link.wants_login() && link.ready().is_some(), "round {round}");
+            let late = link.send(now, PATIENCE, ApiKey::Metadata, 4, FRAME.to_vec());
+            assert!(link.poll_transmit().is_none(), "held back");
+            link.handle_login(now, PATIENCE, credentials());
+            let (api, _, handshake) = sent(&mut link);
+            assert_eq!(api, 17);
+            link.handle_frame(now, frame(early, b"early"));
+            assert_eq!(link.poll_answer().unwrap().correlation_id, early);
+            link.handle_frame(now, frame(handshake, &[0, 0, 0, 0, 0, 0]));
+            let (api, _, authenticate) = sent(&mut link);
+            assert_eq!(api, 36);
+            assert!(link.poll_transmit().is_none());
+            let body = [&[0, 0, 0xff, 0xff, 0, 0, 0, 0][..], &10_000_i64.to_be_bytes()].concat();
+            link.handle_frame(now, frame(authenticate, &body));
+            assert_eq!(sent(&mut link).2, late);
+            link.handle_frame(now, frame(late, b"late"));
+            assert_eq!(link.poll_answer().unwrap().correlation_id, late);
+            assert!(link.is_idle());
+        }
+    }
+
+    #[test]
+    fn a_refused_login_says_why_and_answers_what_waited_for_it() {
+        let (mut link, now) = agreed(1);
+        log_in(&mut link, now, 2, 1000);
+        link.handle_timeout(now + Duration::from_millis(850));
+        let held = link.send(now, PATIENCE, ApiKey::Metadata, 4, FRAME.to_vec());
+        link.handle_login(now, PATIENCE, credentials());
+        let (_, _, handshake) = sent(&mut link);
+        link.handle_frame(now, frame(handshake, &[0, 0, 0, 0, 0, 0]));
+        let (_, _, authenticate) = sent(&mut link);
+        let text = b"Authentication failed: Invalid username or password";
+        let body = [&[0, 58, 0, 51][..], text, &[0, 0, 0, 0], &[0; 8]].concat();
+        link.handle_frame(now, frame(authenticate, &body));
+        let answer = link.poll_answer().unwrap();
+        assert_eq!(answer.correlation_id, held);
+        let said = answer.body.unwrap_err().to_string();
+        assert_eq!(
+            said,
+            "the broker refuses the SASL PLAIN login: SASL_AUTHENTICATION_FAILED (58): \
+             Authentication failed: Invalid username or password"
+        );
+        assert!(link.poll_answer().is_none() && link.ready().is_none());
+        assert!(!format!("{link:?}").contains("canary"));
+    }
+
+    #[test]
+    fn a_mechanism_the_broker_lacks_is_named_with_those_it_has() {
+        let (mut link, now) = agreed(1);
+        link.handle_login(now, PATIENCE, credentials());
+        sent(&mut link);
+        link.handle_frame(now, frame(2, &[&[0, 33, 0, 0, 0, 1, 0, 13][..], b"SCRAM-SHA-256"].concat()));
+        let said = link.fault().unwrap().to_string();
+        assert_eq!(said, "the broker does not offer SASL PLAIN here, only SCRAM-SHA-256");
+        assert!(link.poll_transmit().is_none(), "nothing of the credentials has been sent");
+    }
+
+    #[test]
+    fn an_end_of_the_connection_is_told_by_where_it_comes() {
+        let (mut link, now) = agreed(1);
+        link.handle_login(now, PATIENCE, credentials());
+        link.handle_disconnect(LinkFault::Closed);
+        assert!(link.fault().unwrap().to_string().contains("during the SASL PLAIN login"));
+        let (mut link, now) = ready();
+        request(&mut link, now);
+        link.handle_disconnect(LinkFault::Closed);
+        assert!(link.fault().unwrap().to_string().contains("does this port expect a login"));
+        let (mut link, now) = ready();
+        let id = request(&mut link, now);
+        link.handle_frame(now, frame(id, b""));
+        request(&mut link, now);
+        link.handle_disconnect(LinkFault::Closed);
+        assert!(matches!(link.fault(), Some(LinkFault::Closed)));
+    }
+
+    #[test]
+    fn credentials_that_cannot_be_had_end_the_connection() {
+        let (mut link, now) = agreed(1);
+        link.handle_login(now, PATIENCE, Err("token file /t: no such file".into()));
+        assert_eq!(link.fault().unwrap().to_string(), "no SASL login: token file /t: no such file");
+        let (mut link, now) = agreed(1);
+        link.handle_login(now, PATIENCE, Ok((Credentials::Token("t".to_owned().into()), String::new())));
+        assert!(link.fault().unwrap().to_string().contains("a user name and a password are needed"));
+    }
+
+    #[test]
+    fn a_broker_without_saslauthenticate_is_too_old() {
+        let now = Instant::now();
+        let mut link = Link::new("test".into(), Some(Mechanism::Plain));
+        link.start(now, PATIENCE);
+        sent(&mut link);
+        link.handle_frame(now, frame(0, &versions(35, &[])));
+        sent(&mut link);
+        link.handle_frame(now, frame(1, &versions(0, &[(3, 0, 5), (17, 0, 0)])));
+        link.handle_login(now, PATIENCE, credentials());
+        assert!(matches!(link.fault(), Some(LinkFault::NoCommonVersion(_))));
+        assert!(link.poll_transmit().is_none());
     }
 }

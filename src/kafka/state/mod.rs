@@ -10,3 +10,5 @@ pub mod cluster;
 pub mod fetch;
 pub mod frame;
 pub mod link;
+pub mod login;
+pub mod sasl;

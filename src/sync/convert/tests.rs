@@ -26,6 +26,7 @@ fn reader(columns: Vec<SourceColumn>) -> ReaderSpec {
         data_format: DataFormat::Json,
         group: None,
         properties: BTreeMap::new(),
+        security: BTreeMap::new(),
         client_id: None,
         isolation: Isolation::ReadUncommitted,
         begin: Begin::LogStart,
