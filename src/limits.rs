@@ -54,6 +54,9 @@ pub const TYPE_DEPTH_MAX: usize = 32;
 /// Elements of all arrays together in one request to the sandbox's broker.
 pub const REQUEST_ELEMENTS_MAX: usize = 200_000;
 
+/// Largest answer to one Fetch of the sandbox's broker, in bytes of records (Kafka's `fetch.max.bytes` of brokers).
+pub const SANDBOX_FETCH_BYTES_MAX: usize = 55 * 1024 * 1024;
+
 /// Partitions of all topics together in the sandbox's broker.
 pub const SANDBOX_PARTITIONS_MAX: usize = 100_000;
 
@@ -66,4 +69,5 @@ pub const SANDBOX_MEMBERS_MAX: usize = 1_000;
 /// Groups of the sandbox's broker.
 pub const SANDBOX_GROUPS_MAX: usize = 10_000;
 
+const _: () = assert!(SANDBOX_FETCH_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(DECOMPRESSED_BATCH_BYTES_MAX <= FRAME_BYTES_MAX);

@@ -51,7 +51,7 @@ fn a_million_records_arrive_once_in_bounded_memory() {
     let cluster = KafkaCluster::shared(Version::V4_4_0);
     let scratch = Scratch::new("million");
     let service = LocalMaxCompute::start_in(&scratch.folder("maxcompute"));
-    let sources = scratch.write("sources.toml", service.datasources()).display().to_string();
+    let sources = scratch.write("sources.toml", service.account().datasources()).display().to_string();
     cluster.create_topic("events", PARTITIONS, 1);
     let report = produce(&cluster.server(), "events", "lz4", WORKLOAD);
     let _created = run_forebay(&scratch, &["sql", "--datasources", &sources, "-e", TABLE]).expect_success();
@@ -73,7 +73,7 @@ fn a_million_records_arrive_once_in_bounded_memory() {
     assert!(status.success(), "{status}\n{}", agent.log_tail());
 
     let mut judge = java::program(ODPS_SDK, "SumTable");
-    judge.args(service.sdk_arguments()).arg("events");
+    judge.args(service.account().sdk_arguments()).arg("events");
     let found = run(judge, b"", Duration::from_secs(600)).expect_success().stdout_text();
     let (records, sum) = (WORKLOAD.records, WORKLOAD.amount_sum());
     println!("produced: {}", report.trim());

@@ -49,7 +49,8 @@ pub fn run_forebay(scratch: &Scratch, arguments: &[&str]) -> Output {
 ///
 /// Cargo builds a program only for the tests of its own package, so it is asked here: what is tested is never older than
 /// the source, whoever called `cargo test` and how.
-fn program() -> &'static Path {
+#[must_use]
+pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         // A test lies in `<target>/<profile>/deps`.

@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use forebay::sandbox::maxcompute::{self, MaxComputeSandboxConfig};
 use tokio::runtime::{Builder, Runtime};
@@ -14,11 +13,45 @@ const PROJECT: &str = "bigdata_doc";
 const ACCESS_ID: &str = "local-id";
 const ACCESS_KEY: &str = "local-key-5a1f0c";
 
+/// How to reach a service, and as whom.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// The ODPS endpoint.
+    pub endpoint: String,
+    /// The tunnel endpoint.
+    pub tunnel_endpoint: String,
+    /// The project.
+    pub project: String,
+    /// The account's id.
+    pub access_id: String,
+    /// The key it signs with.
+    pub access_key: String,
+}
+
+impl Account {
+    /// A data source file for `--datasources` that names this service `odps_first`.
+    #[must_use]
+    pub fn datasources(&self) -> String {
+        let Self { endpoint, tunnel_endpoint, project, access_id, access_key } = self;
+        format!(
+            "[odps_first]\ntype = \"odps\"\nproject = \"{project}\"\nendpoint = \"{endpoint}\"\n\
+             tunnel_endpoint = \"{tunnel_endpoint}\"\naccess_id = \"{access_id}\"\naccess_key = \"{access_key}\"\n"
+        )
+    }
+
+    /// What the readers in `python/` and `java/` take before the table's name.
+    #[must_use]
+    pub fn sdk_arguments(&self) -> [&str; 5] {
+        [&self.endpoint, &self.tunnel_endpoint, &self.project, &self.access_id, &self.access_key]
+    }
+}
+
 /// A running service that checks signatures. Dropped, it is gone.
 pub struct LocalMaxCompute {
     service: maxcompute::LocalMaxCompute,
+    account: Account,
     // After the service, which stops on it.
-    runtime: Runtime,
+    _runtime: Runtime,
 }
 
 impl fmt::Debug for LocalMaxCompute {
@@ -44,37 +77,26 @@ impl LocalMaxCompute {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.unwrap_or_else(|error| panic!("cannot start a runtime: {error}"));
         let mut config = MaxComputeSandboxConfig::default();
-        config.project = PROJECT.to_owned();
-        config.access_id = ACCESS_ID.to_owned();
+        PROJECT.clone_into(&mut config.project);
+        ACCESS_ID.clone_into(&mut config.access_id);
         config.access_key = Some(ACCESS_KEY.to_owned());
         change(&mut config);
         let service = runtime.block_on(maxcompute::start(config));
         let service = service.unwrap_or_else(|error| panic!("cannot start the local MaxCompute: {error}"));
-        Self { service, runtime }
+        let account = Account {
+            endpoint: service.endpoint(),
+            tunnel_endpoint: service.tunnel_endpoint(),
+            project: PROJECT.to_owned(),
+            access_id: ACCESS_ID.to_owned(),
+            access_key: ACCESS_KEY.to_owned(),
+        };
+        Self { service, account, _runtime: runtime }
     }
 
-    /// A data source file for `--datasources` that names this service `odps_first`.
+    /// How to reach it.
     #[must_use]
-    pub fn datasources(&self) -> String {
-        let (endpoint, tunnel_endpoint) = (self.service.endpoint(), self.service.tunnel_endpoint());
-        format!(
-            "[odps_first]\ntype = \"odps\"\nproject = \"{PROJECT}\"\nendpoint = \"{endpoint}\"\n\
-             tunnel_endpoint = \"{tunnel_endpoint}\"\naccess_id = \"{ACCESS_ID}\"\naccess_key = \"{ACCESS_KEY}\"\n"
-        )
-    }
-
-    /// What the readers in `python/` and `java/` take before the table's name: endpoint, tunnel endpoint, project, access
-    /// id, access key.
-    #[must_use]
-    pub fn sdk_arguments(&self) -> [String; 5] {
-        let (endpoint, tunnel_endpoint) = (self.service.endpoint(), self.service.tunnel_endpoint());
-        [endpoint, tunnel_endpoint, PROJECT.to_owned(), ACCESS_ID.to_owned(), ACCESS_KEY.to_owned()]
-    }
-
-    /// The key that its one account signs with.
-    #[must_use]
-    pub const fn access_key(&self) -> &'static str {
-        ACCESS_KEY
+    pub const fn account(&self) -> &Account {
+        &self.account
     }
 
     /// The service itself: faults, clock, request log.
@@ -87,15 +109,5 @@ impl LocalMaxCompute {
     #[must_use]
     pub fn requests(&self, operation: &str) -> usize {
         self.service.requests().iter().filter(|request| request.operation == operation).count()
-    }
-
-    /// Stops it and waits until the port is closed and the folder is left alone.
-    pub fn stop(self) {
-        let Self { service, runtime } = self;
-        runtime.block_on(service.shutdown());
-        // Tasks of cut connections may still be unwinding; what they do has an end.
-        let begin = Instant::now();
-        runtime.shutdown_timeout(Duration::from_secs(10));
-        assert!(begin.elapsed() < Duration::from_secs(10), "a task of the local MaxCompute did not end");
     }
 }

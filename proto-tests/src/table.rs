@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::java::{self, ODPS_SDK};
-use crate::maxcompute::LocalMaxCompute;
+use crate::maxcompute::Account;
 use crate::process::{Output, command, run};
 use crate::scratch::{cached, package_folder};
 
@@ -25,17 +25,17 @@ pub struct Table {
 
 /// Reads a table with PyODPS's `TableTunnel`.
 #[must_use]
-pub fn read_with_pyodps(service: &LocalMaxCompute, table: &str) -> Table {
+pub fn read_with_pyodps(account: &Account, table: &str) -> Table {
     let mut python = command(cached("venv").join("bin/python"));
-    python.arg(package_folder().join("python/read_table.py")).args(service.sdk_arguments()).arg(table);
+    python.arg(package_folder().join("python/read_table.py")).args(account.sdk_arguments()).arg(table);
     parse(&run(python, b"", LIMIT).expect_success())
 }
 
 /// Reads a table with odps-sdk-java's `TableTunnel`.
 #[must_use]
-pub fn read_with_java(service: &LocalMaxCompute, table: &str) -> Table {
+pub fn read_with_java(account: &Account, table: &str) -> Table {
     let mut java = java::program(ODPS_SDK, "ReadTable");
-    java.args(service.sdk_arguments()).arg(table);
+    java.args(account.sdk_arguments()).arg(table);
     parse(&run(java, b"", LIMIT).expect_success())
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use forebay_proto_tests::cli::run_forebay;
 use forebay_proto_tests::kafka::{KafkaCluster, Told, Version};
-use forebay_proto_tests::maxcompute::LocalMaxCompute;
+use forebay_proto_tests::maxcompute::{Account, LocalMaxCompute};
 use forebay_proto_tests::scratch::{Scratch, repository_folder};
 use forebay_proto_tests::table::{Row, difference, read_with_java, read_with_pyodps};
 
@@ -79,9 +79,9 @@ fn expected_rows(told: &[Told]) -> Vec<Row> {
 }
 
 /// Both SDKs find exactly `expected`.
-fn assert_table(service: &LocalMaxCompute, expected: &[Row]) {
+fn assert_table(account: &Account, expected: &[Row]) {
     for (reader, table) in
-        [("PyODPS", read_with_pyodps(service, "testkafka")), ("odps-sdk-java", read_with_java(service, "testkafka"))]
+        [("PyODPS", read_with_pyodps(account, "testkafka")), ("odps-sdk-java", read_with_java(account, "testkafka"))]
     {
         assert_eq!(table.columns, COLUMNS, "{reader}");
         if let Some(difference) = difference(expected, &table.rows) {
@@ -127,14 +127,14 @@ fn reference_job(version: Version, replication_factor: u16) {
     assert_eq!(told.len(), UNKEYED.len() + KEYED.len());
     assert!(told.iter().any(|record| record.offset >= END), "no record lies past the end: {told:?}");
 
-    let sources = scratch.write("sources.toml", service.datasources());
+    let sources = scratch.write("sources.toml", service.account().datasources());
     let sources = sources.to_str().expect("a readable path");
     let job = repository_folder().join("deploy/examples/testkafka/job.json");
     let job = job.to_str().expect("a readable path");
     let ddl = std::fs::read_to_string(repository_folder().join("deploy/examples/testkafka/table.sql"))
         .expect("the DDL is in the tree");
     let _created = run_forebay(&scratch, &["sql", "--datasources", sources, "-e", &ddl]).expect_success();
-    assert_table(&service, &[]);
+    assert_table(service.account(), &[]);
 
     let server = format!("Reader.server={}", cluster.server());
     let run_job = || {
@@ -147,7 +147,7 @@ fn reference_job(version: Version, replication_factor: u16) {
     };
     let _log = run_job();
     let expected = expected_rows(&told);
-    assert_table(&service, &expected);
+    assert_table(service.account(), &expected);
     assert_committed(&cluster, topic, &told);
 
     // The user's own check, the last step of the walkthrough.
@@ -159,7 +159,7 @@ fn reference_job(version: Version, replication_factor: u16) {
 
     // A second run replaces the rows by the same rows.
     let _log = run_job();
-    assert_table(&service, &expected);
+    assert_table(service.account(), &expected);
     assert_committed(&cluster, topic, &told);
 }
 

@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used)]
 
 use forebay_proto_tests::cli::{forebay, run_forebay};
-use forebay_proto_tests::process::{self, run};
+use forebay_proto_tests::process::{self, Server, run};
 use forebay_proto_tests::scratch::{Scratch, repository_folder};
 
 use std::time::Duration;
+
+use rustix::process::Signal;
 
 fn seed() -> String {
     std::fs::read_to_string(repository_folder().join("proto-tests/vectors/jobs/seed.json")).unwrap()
@@ -236,4 +238,28 @@ fn help_begins_with_three_examples() {
         assert!(lines.take(3).all(|line| line.starts_with("  forebay ")), "{}", output.stdout);
     }
     assert_eq!(with_job("", &["run"]).code, 2);
+}
+
+/// A run that waits for a service that does not answer ends at a signal, with the signal's code.
+#[test]
+fn a_signal_ends_a_run_in_order() {
+    for (signal, code, wanted) in [
+        (Signal::INT, 130, "stopped by SIGINT before the end"),
+        (Signal::TERM, 143, "stopped by SIGTERM before the end"),
+        (Signal::QUIT, 143, "stopped at once"),
+    ] {
+        let scratch = Scratch::new("job-signal");
+        scratch.write("job.json", usable_seed());
+        scratch.write("sources.toml", SOURCES);
+        scratch.write("key.txt", "canary");
+        let mut command = forebay(&scratch);
+        command.args(["run", "job.json", "--datasources", "sources.toml"]);
+        let mut run = Server::start("forebay run", command, &scratch.path().join("run.log"));
+        run.wait_until("first attempt", Duration::from_secs(60), |run| run.log_text().contains("again in"));
+        run.signal(signal);
+        let status = run.wait(Duration::from_secs(20));
+        let log = run.log_text();
+        assert_eq!(status.code(), Some(code), "{log}");
+        assert!(log.contains(wanted) && log.contains("table and group are unchanged"), "{log}");
+    }
 }

@@ -302,6 +302,17 @@ fn a_data_folder_outlives_the_broker() {
     second.stop();
 }
 
+#[test]
+fn a_data_folder_belongs_to_one_process() {
+    let scratch = Scratch::new("sandbox-broker");
+    let first = Sandbox::start(kept_in(scratch.path()));
+    let second = first.runtime.block_on(broker::start(kept_in(scratch.path())));
+    let error = second.expect_err("the folder is taken").to_string();
+    assert!(error.contains("in use by another sandbox"), "{error}");
+    first.stop();
+    Sandbox::start(kept_in(scratch.path())).stop();
+}
+
 /// What strangers may send: each is answered with the end of the connection, and the others are served on.
 #[test]
 fn nonsense_ends_its_own_connection_only() {

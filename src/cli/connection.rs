@@ -15,11 +15,11 @@ use crate::tunnel::{Credentials, Error, ErrorKind, MaxComputeConfig};
 #[derive(Debug, clap::Args)]
 pub(super) struct SourceOptions {
     /// Data sources: a TOML file with a table for each name, such as [odps_first]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "FOREBAY_DATASOURCES")]
     pub(super) datasources: Option<PathBuf>,
 
     /// odpscmd's odps_config.ini, for the data source odps_first
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "FOREBAY_ODPS_CONFIG")]
     pub(super) odps_config: Option<PathBuf>,
 
     /// forebay's configuration, whose [datasources.NAME] tables are data sources too

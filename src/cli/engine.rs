@@ -16,7 +16,7 @@ use crate::sync::{RunError, RunErrorKind, StopCause, Summary};
 pub(super) enum Ended {
     /// It failed, or was stopped in order.
     Failed(RunError),
-    /// A second signal, or SIGQUIT: it was dropped where it stood, which leaves table and group as they were.
+    /// A second signal, or SIGQUIT: it was dropped where it stood. Table and group are as they were unless the commit had begun.
     Dropped(u8),
 }
 

@@ -85,7 +85,7 @@ impl RunArgs {
             }
             Err(Ended::Dropped(code)) => {
                 out::talk("error: stopped at once");
-                out::talk("  table and group are unchanged");
+                out::talk("  table and group are unchanged, unless the log says that the session was being committed");
                 Ok(ExitCode::from(code))
             }
             Err(Ended::Failed(error)) => {

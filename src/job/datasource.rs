@@ -4,15 +4,21 @@
 //! environment. The first of them that knows the name is taken whole: keys of two sources are never mixed, so that a job
 //! cannot land in the wrong project by accident. Keys written in the job itself go over it.
 
+mod kafka;
+mod keys;
+
 use std::collections::BTreeMap;
 
 use super::env;
-use super::json::{Node, Value};
+use super::json::Node;
 use super::report::{JobError, JobErrors, Place, Report};
 use super::secret::Secret;
 use super::section::Section;
 use super::suggest::nearest;
 use super::toml;
+pub(super) use kafka::{KafkaSource, find_kafka, split_servers, unsupported_security};
+use keys::env_keys;
+pub(super) use keys::{OdpsKeys, Origin, complete};
 
 /// The name that DataWorks gives to a workspace's own MaxCompute project.
 pub const DEFAULT_NAME: &str = "odps_first";
@@ -177,57 +183,6 @@ impl OdpsConfig {
     }
 }
 
-/// What one source says about a MaxCompute project; anything may be absent.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct OdpsKeys {
-    pub(super) project: Option<String>,
-    pub(super) endpoint: Option<String>,
-    pub(super) tunnel_endpoint: Option<String>,
-    pub(super) access_id: Option<String>,
-    pub(super) access_key: Option<Secret>,
-    pub(super) security_token: Option<Secret>,
-    pub(super) schema: Option<String>,
-    pub(super) quota: Option<String>,
-    pub(super) region: Option<String>,
-}
-
-impl OdpsKeys {
-    /// These keys with those of `other` where they are silent. Id, key and token belong together and come from one side.
-    pub(super) fn over(self, other: Self) -> Self {
-        let own = self.access_id.is_some() || self.access_key.is_some();
-        let (access_id, access_key, security_token) = if own {
-            (self.access_id, self.access_key, self.security_token)
-        } else {
-            (other.access_id, other.access_key, self.security_token.or(other.security_token))
-        };
-        Self {
-            project: self.project.or(other.project),
-            endpoint: self.endpoint.or(other.endpoint),
-            tunnel_endpoint: self.tunnel_endpoint.or(other.tunnel_endpoint),
-            access_id,
-            access_key,
-            security_token,
-            schema: self.schema.or(other.schema),
-            quota: self.quota.or(other.quota),
-            region: self.region.or(other.region),
-        }
-    }
-
-    /// Whether nothing that a connection needs is missing.
-    pub(super) const fn is_complete(&self) -> bool {
-        self.project.is_some() && self.endpoint.is_some() && self.access_id.is_some() && self.access_key.is_some()
-    }
-}
-
-/// Where keys came from: a label for the log, and what the keys are called there.
-#[derive(Clone, Debug)]
-pub(super) struct Origin {
-    /// Such as `data source odps_first of ds.toml`.
-    pub(super) label: String,
-    /// Names of project, endpoint, access id and access key.
-    pub(super) names: [&'static str; 4],
-}
-
 /// The result of looking a name up.
 #[derive(Debug)]
 pub(super) enum Lookup<T> {
@@ -268,49 +223,6 @@ pub(super) fn find_odps(name: &str, sources: &Sources, report: &Report, key: &st
     Lookup::Found(keys, Origin { label: "the environment".to_owned(), names: ENV_NAMES })
 }
 
-/// A connection of keys that must be complete by now; what is missing or malformed is reported.
-pub(super) fn complete(
-    keys: OdpsKeys,
-    origin: &Origin,
-    report: &Report,
-    key: &str,
-    place: &Place,
-) -> Option<OdpsConnection> {
-    let present =
-        [keys.project.is_some(), keys.endpoint.is_some(), keys.access_id.is_some(), keys.access_key.is_some()];
-    let missing: Vec<&str> =
-        origin.names.iter().zip(present).filter(|(_, there)| !there).map(|(name, _)| *name).collect();
-    if !missing.is_empty() {
-        let message = format!("{} does not give {}", origin.label, missing.join(", "));
-        report.error(
-            JobError::new(place.clone(), key, message).advise("add what is missing there, or name another data source"),
-        );
-    }
-    let addresses = [("endpoint", keys.endpoint.as_deref()), ("tunnel endpoint", keys.tunnel_endpoint.as_deref())];
-    let mut addresses_fit = true;
-    for (what, address) in addresses {
-        if let Some(why) = address.and_then(address_fault) {
-            addresses_fit = false;
-            report.error(JobError::new(place.clone(), key, format!("{} gives an {what} that {why}", origin.label)));
-        }
-    }
-    if !addresses_fit {
-        return None;
-    }
-    Some(OdpsConnection {
-        project: keys.project?,
-        endpoint: keys.endpoint?,
-        tunnel_endpoint: keys.tunnel_endpoint,
-        access_id: keys.access_id?,
-        access_key: keys.access_key?,
-        security_token: keys.security_token,
-        schema: keys.schema,
-        quota: keys.quota,
-        region: keys.region,
-        source: origin.label.clone(),
-    })
-}
-
 /// The error for a default data source that nothing configures.
 pub(super) fn not_configured(name: &str, key: &str, place: &Place) -> JobError {
     JobError::new(place.clone(), key, format!("data source {name} is not configured")).advise(
@@ -318,90 +230,6 @@ pub(super) fn not_configured(name: &str, key: &str, place: &Place) -> JobError {
          --odps-config odps_config.ini, or set ODPS_PROJECT_NAME, ODPS_ENDPOINT, ALIBABA_CLOUD_ACCESS_KEY_ID and \
          ALIBABA_CLOUD_ACCESS_KEY_SECRET",
     )
-}
-
-/// A Kafka cluster as a data source describes it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct KafkaSource {
-    /// Bootstrap addresses.
-    pub(super) servers: Vec<String>,
-    /// Consumer properties and where they stand.
-    pub(super) properties: Vec<(String, String, Place)>,
-}
-
-/// Finds the Kafka cluster behind `name`; `None` when it cannot be used, which is reported.
-pub(super) fn find_kafka(
-    name: &str,
-    sources: &Sources,
-    report: &Report,
-    key: &str,
-    place: &Place,
-) -> Option<(KafkaSource, String)> {
-    let Some(table) = sources.datasources.table(name) else {
-        report.error(unknown_name(name, sources, key, place));
-        return None;
-    };
-    let table = filled(name, table, sources, report)?;
-    let label = format!("data source {name} ({})", table.place.render(""));
-    Some((kafka_table(name, &table, report)?, label))
-}
-
-fn kafka_table(name: &str, table: &Node, report: &Report) -> Option<KafkaSource> {
-    let section = Section::new(name, table, report);
-    expect_type(&section, "kafka")?;
-    let mut source = KafkaSource::default();
-    let address = if section.has("address") { "address" } else { "server" };
-    for item in address_items(&section, address) {
-        source.servers.extend(item);
-    }
-    if let Some(protocol) = section.text("securityProtocol").filter(|p| !p.value.eq_ignore_ascii_case("authTypeNone")) {
-        unsupported_security(report, &protocol.place, &section.full("securityProtocol"), &protocol.value);
-    }
-    for key in ["saslMechanism", "username", "password"] {
-        section.raw(key);
-    }
-    if let Some(config) = section.node("kafkaConfig") {
-        let config = Section::new(section.full("kafkaConfig"), config, report);
-        for member in config.members() {
-            if let Some(text) = config.text(&member.key) {
-                source.properties.push((member.key.clone(), text.value, text.place));
-            }
-        }
-    }
-    section.warn_unknown();
-    Some(source)
-}
-
-/// `address` as a text, a list of texts, or DataWorks' list of `{host, port}`; what is wrong is reported.
-fn address_items(section: &Section<'_>, key: &str) -> Vec<Vec<String>> {
-    match section.node(key) {
-        Some(Node { value: Value::Array(items), .. }) if items.iter().any(|item| item.members().is_some()) => {
-            let host_port = |(index, item): (usize, &Node)| {
-                let entry = section.entry(&format!("{key}[{index}]"), item);
-                let host = entry.required_text("host", "write { host = \"10.0.0.1\", port = 9092 }");
-                let port = entry.integer("port", 1..=65_535).map_or(9092, |port| port.value);
-                host.map(|host| vec![format!("{}:{port}", host.value)])
-            };
-            items.iter().enumerate().filter_map(host_port).collect()
-        }
-        Some(_) => {
-            let texts = section.texts_or_one(key).map(|texts| texts.value).unwrap_or_default();
-            texts.iter().map(|text| split_servers(&text.value)).collect()
-        }
-        None => Vec::new(),
-    }
-}
-
-/// The addresses of a comma list.
-pub(super) fn split_servers(text: &str) -> Vec<String> {
-    text.split(',').map(str::trim).filter(|server| !server.is_empty()).map(str::to_owned).collect()
-}
-
-/// Reports a security setting that this version has no code for.
-pub(super) fn unsupported_security(report: &Report, place: &Place, key: &str, value: &str) {
-    let message = format!("{value:?} is not supported: forebay speaks to Kafka without TLS and SASL so far");
-    let error = JobError::new(place.clone(), key, message);
-    report.error(error.advise("use a PLAINTEXT listener of the brokers, and remove this key"));
 }
 
 fn odps_table(name: &str, table: &Node, report: &Report) -> Option<OdpsKeys> {
@@ -448,34 +276,6 @@ fn filled(name: &str, table: &Node, sources: &Sources, report: &Report) -> Optio
     fits.then_some(table)
 }
 
-fn env_keys(env: &BTreeMap<String, String>) -> OdpsKeys {
-    let first = |names: &[&str]| {
-        let set = |name: &&str| env.get(*name).map(|value| value.trim()).filter(|value| !value.is_empty());
-        names.iter().find_map(set).map(str::to_owned)
-    };
-    // Id, key and token of one family: a key of another would only give a confusing refusal.
-    let family = CREDENTIAL_NAMES.iter().find(|[id, ..]| first(&[id]).is_some());
-    let credential = |index: usize| family.and_then(|names| names.get(index)).and_then(|name| first(&[name]));
-    OdpsKeys {
-        project: first(&["ODPS_PROJECT_NAME", "ODPS_CFG_PROJECTNAME"]),
-        endpoint: first(&["ODPS_ENDPOINT", "ODPS_CFG_ENDPOINT"]),
-        tunnel_endpoint: first(&["ODPS_TUNNEL_ENDPOINT"]),
-        access_id: credential(0),
-        access_key: credential(1).map(Secret::from),
-        security_token: credential(2).map(Secret::from),
-        schema: None,
-        quota: first(&["QUOTA_NAME"]),
-        region: first(&["ODPS_REGION_NAME"]),
-    }
-}
-
-/// Families of credential variables: the Alibaba Cloud libraries', PyODPS's for temporary keys, odpscmd's.
-const CREDENTIAL_NAMES: [[&str; 3]; 3] = [
-    ["ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET", "ALIBABA_CLOUD_SECURITY_TOKEN"],
-    ["ODPS_STS_ACCESS_KEY_ID", "ODPS_STS_ACCESS_KEY_SECRET", "ODPS_STS_TOKEN"],
-    ["ACCESS_KEY_ID", "ACCESS_KEY_SECRET", "SECURITY_TOKEN"],
-];
-
 fn unknown_name(name: &str, sources: &Sources, key: &str, place: &Place) -> JobError {
     let mut known: Vec<&str> = sources.datasources.names().collect();
     known.sort_unstable();
@@ -487,20 +287,6 @@ fn unknown_name(name: &str, sources: &Sources, key: &str, place: &Place) -> JobE
         return error.advise(format!("no data sources are known; give --datasources FILE with a table [{name}]"));
     }
     error.advise(format!("known names: {}", known.join(", ")))
-}
-
-/// What is wrong with an endpoint, if anything. The address itself is not repeated: it may carry a password.
-fn address_fault(address: &str) -> Option<&'static str> {
-    let rest = ["http://", "https://"].iter().find_map(|scheme| address.strip_prefix(scheme));
-    let Some(rest) = rest else { return Some("does not begin with http:// or https://") };
-    let host = rest.split('/').next().unwrap_or_default();
-    if host.contains('@') {
-        return Some("carries a user name; credentials have their own keys");
-    }
-    if host.is_empty() || rest.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '?' | '#')) {
-        return Some("is not an address such as https://host/api");
-    }
-    None
 }
 
 fn named_tables(node: &Node, errors: &mut Vec<JobError>) -> Vec<(String, Node)> {

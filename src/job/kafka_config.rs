@@ -67,8 +67,8 @@ pub(super) fn read(section: &Section<'_>, report: &Report) -> KafkaConfig {
     };
     let mut properties = BTreeMap::new();
     for key in KEPT {
-        if let Some(found) = section.text(key) {
-            properties.insert((*key).to_owned(), found.value);
+        if let Some(found) = section.integer(key, 0..=MILLIS_MAX) {
+            properties.insert((*key).to_owned(), found.value.to_string());
         }
     }
     for (key, why) in WITHOUT_EFFECT {
@@ -106,15 +106,8 @@ pub(super) const RESETS: &[(&str, Reset)] =
 const ISOLATIONS: &[(&str, Isolation)] =
     &[("read_uncommitted", Isolation::ReadUncommitted), ("read_committed", Isolation::ReadCommitted)];
 
-/// Properties that are passed on to the client under their own names.
-const KEPT: &[&str] = &[
-    "client.rack",
-    "default.api.timeout.ms",
-    "metadata.max.age.ms",
-    "reconnect.backoff.max.ms",
-    "reconnect.backoff.ms",
-    "retry.backoff.max.ms",
-];
+/// Times in milliseconds that are passed on to the client under their own names.
+const KEPT: &[&str] = &["default.api.timeout.ms", "retry.backoff.max.ms"];
 
 /// Properties that Java's consumer has and this one does without.
 const WITHOUT_EFFECT: &[(&str, &str)] = &[
@@ -130,6 +123,10 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("group.protocol", "the job is no group member"),
     ("allow.auto.create.topics", "a topic that is read must exist"),
     ("exclude.internal.topics", "the topic is named"),
+    ("client.rack", "the leader is read"),
+    ("metadata.max.age.ms", "metadata is read again when a leader moves"),
+    ("reconnect.backoff.ms", "follows retry.backoff.ms"),
+    ("reconnect.backoff.max.ms", "follows retry.backoff.max.ms"),
     ("client.dns.lookup", "every address of a name is tried"),
     ("connections.max.idle.ms", "connections live as long as the job"),
     ("receive.buffer.bytes", "left to the operating system"),
@@ -168,7 +165,7 @@ mod tests {
             r#"{"group.id":"g","client.id":"c","isolation.level":"READ_COMMITTED","auto.offset.reset":"latest",
             "enable.auto.commit":"false","fetch.min.bytes":"0","fetch.max.wait.ms":100,"fetch.max.bytes":"1000",
             "max.partition.fetch.bytes":500,"request.timeout.ms":3000,"session.timeout.ms":"6000","retry.backoff.ms":5,
-            "bootstrap.servers":"a:1","metadata.max.age.ms":"9","security.protocol":"plaintext"}"#,
+            "bootstrap.servers":"a:1","retry.backoff.max.ms":"9","security.protocol":"plaintext"}"#,
         )
         .unwrap();
         assert_eq!(config.isolation, Some(Isolation::ReadCommitted));
@@ -177,7 +174,7 @@ mod tests {
         assert_eq!((config.fetch_min_bytes, config.fetch_bytes_max), (Some(1), Some(1000)));
         assert_eq!(config.partition_fetch_bytes_max, Some(500));
         assert_eq!(config.request_timeout, Some(Duration::from_secs(3)));
-        assert_eq!(config.properties.into_iter().collect::<Vec<_>>(), [("metadata.max.age.ms".into(), "9".into())]);
+        assert_eq!(config.properties.into_iter().collect::<Vec<_>>(), [("retry.backoff.max.ms".into(), "9".into())]);
         assert_eq!(notes, Vec::<String>::new());
     }
 

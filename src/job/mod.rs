@@ -120,6 +120,7 @@ fn read(file_name: &str, text: &str, options: &LoadOptions, report: &Report) -> 
     let writer = parts.writer.and_then(|step| writer::read(&Section::new(step.name, step.parameter, report), &context));
     let (Some(settings), Some(reader), Some(writer)) = (settings, reader, writer) else { return Ok(None) };
     compare_columns(&reader, &writer, report);
+    refuse_routing(&writer, report);
     let commit_offsets = commits(&reader, &writer, report);
     Ok(Some(JobSpec {
         name: name_of(file_name),
@@ -156,7 +157,7 @@ fn compare_columns(reader: &ReaderPart, writer: &WriterPart, report: &Report) {
     let (from, to) = (reader.spec.columns.len(), names.len());
     if from > to {
         let message = format!("the reader has {from} columns, but the writer only {to}");
-        let error = JobError::new(writer.columns_place.clone(), "column", message);
+        let error = JobError::new(writer.columns_place.clone(), format!("{}.column", writer.name), message);
         report.error(
             error.advise("entry i of the reader feeds entry i of the writer: add the missing ones or take some out"),
         );
@@ -164,6 +165,21 @@ fn compare_columns(reader: &ReaderPart, writer: &WriterPart, report: &Report) {
         let rest = names.get(from..).unwrap_or_default().join(", ");
         let text = format!("the writer has {to} columns, but the reader only {from}; NULL goes into {rest}");
         report.warn(&writer.columns_place, text);
+    }
+}
+
+/// A job that asks for rows to be routed by their content must not have all of them land in one place.
+fn refuse_routing(writer: &WriterPart, report: &Report) {
+    let routing = &writer.spec.routing;
+    for (key, asked) in [
+        ("supportDynamicPartition", routing.wanted == Some(true)),
+        ("partitionColumnMapping", !routing.mapping.is_empty()),
+    ] {
+        if asked {
+            let message = "rows cannot be routed to partitions by their content yet";
+            let error = JobError::new(writer.columns_place.clone(), format!("{}.{key}", writer.name), message);
+            report.error(error.advise("name one partition in \"partition\", and run the job once for each"));
+        }
     }
 }
 

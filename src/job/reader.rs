@@ -37,11 +37,13 @@ pub(super) fn read(section: &Section<'_>, context: &Context<'_>) -> Option<Reade
         Some(found) => parse_zone(&found.value).map_err(|why| section.error("timeZone", &found.place, why)).ok(),
         None => Some(context.zone.clone()),
     };
+    tell_zone(section, context);
     // A zone that cannot be read was reported; the job's stands in so that the range is checked all the same.
     let range = range::read(section, time_zone.as_ref().unwrap_or(&context.zone), report);
     let seconds = |found: Found<i64>| Duration::from_secs(found.value.unsigned_abs());
     let millis = |found: Found<i64>| Duration::from_millis(found.value.unsigned_abs());
-    let wait_time = section.integer(wait_time_key(section), 0..=WAIT_SECONDS_MAX).map_or(WAIT_DEFAULT, seconds);
+    let wait_time =
+        section.integer(wait_time_key(section, context), 0..=WAIT_SECONDS_MAX).map_or(WAIT_DEFAULT, seconds);
     let fetch_wait_max = section.integer("fetchMaxWaitMs", 0..=FETCH_WAIT_MS_MAX).map(millis).or(config.fetch_wait_max);
     let session_timeout = section.integer("sessionTimeoutMs", 1..=i64::from(i32::MAX)).map(millis);
     let fetch_min_bytes = section.small("fetchMinBytes", 1..=i32::MAX.unsigned_abs()).map(|found| found.value);
@@ -274,10 +276,28 @@ fn charset(section: &Section<'_>, key: &str) -> Option<Charset> {
     section.choice(key, CHARSETS).map(|found| found.value)
 }
 
-/// `waitTime` as the file spells it: the documentation itself has `waitTIme`.
-fn wait_time_key<'a>(section: &Section<'a>) -> &'a str {
+/// `waitTime` as the file spells it: the documentation itself has `waitTIme`. Of several spellings the last one counts.
+fn wait_time_key<'a>(section: &Section<'a>, context: &Context<'_>) -> &'a str {
     let mut spellings = section.members().iter().filter(|member| member.key.eq_ignore_ascii_case("waitTime"));
-    spellings.next_back().map_or("waitTime", |member| &member.key)
+    let Some(last) = spellings.next_back() else { return "waitTime" };
+    for other in spellings {
+        section.raw(&other.key);
+        let text = format!("{} has no effect beside {}", section.full(&other.key), last.key);
+        context.report.warn(&other.place, text);
+    }
+    &last.key
+}
+
+/// Says in which zone date-times are read when the reader names none.
+fn tell_zone(section: &Section<'_>, context: &Context<'_>) {
+    let date_time = ["beginDateTime", "endDateTime"].into_iter().find_map(|key| section.node(key));
+    if let Some(node) = date_time.filter(|_| !section.has("timeZone")) {
+        let offset = context.zone.to_fixed_offset().map(|offset| format!("GMT{offset}"));
+        let name = context.zone.iana_name().map(str::to_owned).or_else(|| offset.ok()).unwrap_or_default();
+        context
+            .report
+            .info(&node.place, format!("{} names no timeZone: date-times are read in {name}", section.name()));
+    }
 }
 
 fn without_effect(section: &Section<'_>, context: &Context<'_>) {

@@ -46,6 +46,11 @@ impl<'a> Section<'a> {
         Self { name, place: node.place.clone(), members, report, asked: RefCell::default() }
     }
 
+    /// The name that messages use for it.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Where the object begins.
     pub(super) const fn place(&self) -> &Place {
         &self.place
@@ -203,12 +208,12 @@ impl<'a> Section<'a> {
     /// The object under a key.
     pub(super) fn section(&self, key: &str) -> Option<Self> {
         let node = self.node(key)?;
-        Some(Section::new(self.full(key), node, self.report))
+        Some(Self::new(self.full(key), node, self.report))
     }
 
     /// An object inside a list of this one, under a name such as `address[0]`.
     pub(super) fn entry(&self, name: &str, node: &'a Node) -> Self {
-        Section::new(self.full(name), node, self.report)
+        Self::new(self.full(name), node, self.report)
     }
 
     /// Accepts keys that have no effect, and remembers those that are there.

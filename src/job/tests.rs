@@ -239,8 +239,7 @@ fn every_writer_parameter_is_read() {
         "column":["*"],"truncate":"FALSE","emptyAsNull":"true","blockSizeInMB":"4","maxRetryTime":3,
         "overLengthRule":"SETNULL","maxOdpsFieldLength":"100","maxFieldLength":50,"enableOverLengthOutput":false,
         "maxOverLengthOutputCount":5,"preSql":["a"," "],"postSql":"b","writeTimeoutInMs":"1000",
-        "supportDynamicPartition":true,"calendarTimeZone":"UTC",
-        "partitionColumnMapping":[{"name":"pt","srcDateFormat":"yyyy-MM-dd","dateFormat":"yyyyMMdd"}]"#,
+        "supportDynamicPartition":false,"calendarTimeZone":"UTC""#,
         "",
     ));
     let writer = &spec.writer;
@@ -258,10 +257,7 @@ fn every_writer_parameter_is_read() {
     assert_eq!(writer.over_length_log, OverLengthLog { enabled: false, count_max: Some(5) });
     assert_eq!((writer.pre_sql.clone(), writer.post_sql.clone()), (vec!["a".to_owned()], vec!["b".to_owned()]));
     assert_eq!(writer.write_timeout, Duration::from_secs(1));
-    assert_eq!(writer.routing.wanted, Some(true));
-    let format =
-        PartitionFormat { name: "pt".into(), source_format: Some("yyyy-MM-dd".into()), format: "yyyyMMdd".into() };
-    assert_eq!(writer.routing.mapping, [format]);
+    assert_eq!(writer.routing, Routing { wanted: Some(false), mapping: Vec::new() });
     assert_eq!(writer.date_zone, Some(jiff::tz::TimeZone::UTC));
     assert!(!format!("{spec:?}").contains("canary"));
 }
@@ -291,6 +287,11 @@ fn writer_errors_name_the_key() {
         (writer(r#","customPartitionColumns":["a"]"#), "Writer.customPartitionColumns: is not supported"),
         (writer(r#","customPartitionFunctions":{"a":1}"#), "Writer.customPartitionFunctions: is not supported"),
         (writer(r#","partitionColumnMapping":[{"name":"a"}]"#), "partitionColumnMapping[0].dateFormat: is missing"),
+        (writer(r#","supportDynamicPartition":true"#), "Writer.supportDynamicPartition: rows cannot be routed"),
+        (
+            writer(r#","partitionColumnMapping":[{"name":"pt","dateFormat":"yyyyMMdd"}]"#),
+            "Writer.partitionColumnMapping: rows cannot be routed",
+        ),
         (writer(r#","datasource":"nobody""#), "known names: kafka_prod, odps_first"),
         (writer(r#","accessId":"only the id""#), "does not give access_key"),
         (writer(r#","odpsServer":"h""#), "does not begin with http:// or https://"),
@@ -413,6 +414,30 @@ fn the_jobs_zone_comes_from_the_settings() {
     assert!(error(&setting(r#""common":{"column":{"timeZone":"${moon}"}}"#)).contains("${moon} has no value"));
     assert_eq!(spec(&setting(r#""common":{"column":{"encoding":"gbk"}}"#)).reader.encoding, Charset::Gbk);
     assert!(error(&setting(r#""common":{"column":{"encoding":"x"}}"#)).contains("common.column.encoding: \"x\""));
+}
+
+#[test]
+fn the_zone_of_date_times_is_told_when_none_is_named() {
+    let times = |more: &str| {
+        let job = format!(
+            r#""server":"a:1","topic":"t","column":["a"],"beginDateTime":"20240101000000","endDateTime":"20240102000000"{more}"#
+        );
+        spec(&dataworks(&job, WRITER, ""))
+    };
+    let read = times("");
+    assert_eq!(read.reader.begin, Begin::Time(1_704_038_400_000));
+    let said = notes(&read, Severity::Info);
+    assert!(said.iter().any(|note| note == "Reader names no timeZone: date-times are read in GMT+08"), "{said:?}");
+    let read = times(r#","timeZone":"UTC""#);
+    assert_eq!(read.reader.begin, Begin::Time(1_704_067_200_000));
+    assert!(!notes(&read, Severity::Info).iter().any(|note| note.contains("timeZone")));
+}
+
+#[test]
+fn spellings_of_wait_time_are_one_key() {
+    let read = spec(&reader(r#","waitTime":"5","waitTIme":6"#));
+    assert_eq!(read.reader.wait_time, Duration::from_secs(6));
+    assert_eq!(notes(&read, Severity::Warning), ["Reader.waitTime has no effect beside waitTIme"]);
 }
 
 #[test]

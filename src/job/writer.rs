@@ -19,6 +19,8 @@ use crate::limits::FIELD_BYTES_MAX;
 #[derive(Debug)]
 pub(super) struct WriterPart {
     pub(super) spec: WriterSpec,
+    /// The step's name in messages.
+    pub(super) name: String,
     /// Where `column` stands.
     pub(super) columns_place: Place,
 }
@@ -76,7 +78,7 @@ pub(super) fn read(section: &Section<'_>, context: &Context<'_>) -> Option<Write
         routing: routing?,
         date_zone: date_zone?,
     };
-    Some(WriterPart { spec, columns_place: columns.place })
+    Some(WriterPart { spec, name: section.name().to_owned(), columns_place: columns.place })
 }
 
 /// Where and as whom: the job's own keys, over what the data source gives.

@@ -213,7 +213,7 @@ impl Client {
         let place = Place::Node(controller);
         // The broker itself waits up to `timeout_ms`.
         let patience = self.core.config.request_timeout.saturating_mul(2);
-        let outcome = self.core.ask(Lane::Control, &place, call, patience).await;
+        let outcome = self.core.ask(Lane::Write, &place, call, patience).await;
         let moved = match &outcome {
             Ok(answer) => answer.error().class() == CodeClass::Refresh,
             Err(_) => true,

@@ -35,6 +35,9 @@ pub(crate) struct Attempt {
     pub(crate) again: Again,
 }
 
+/// How long one broker is waited for when any other would do.
+const ANY_BROKER_PATIENCE_MAX: Duration = Duration::from_secs(10);
+
 /// Whether another attempt makes sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Again {
@@ -228,10 +231,12 @@ impl Core {
     /// The error names every place that was tried.
     pub(crate) async fn ask_any<C: Call>(&self, call: &C) -> Result<(Place, C::Answer), Attempt> {
         let candidates = self.cluster().candidates();
+        // Brokers answer these from memory. One that hangs must not use up the time that the others need.
+        let patience = self.config.request_timeout.min(ANY_BROKER_PATIENCE_MAX);
         let mut failures: Vec<Attempt> = Vec::new();
         let mut causes = Vec::new();
         for place in candidates {
-            match self.ask(Lane::Control, &place, call, self.config.request_timeout).await {
+            match self.ask(Lane::Control, &place, call, patience).await {
                 Ok(answer) => return Ok((place, answer)),
                 Err(attempt) => {
                     causes.push(attempt.error.to_string());

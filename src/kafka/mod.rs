@@ -1,4 +1,40 @@
-//! The Kafka client.
+//! The Kafka client: reads partitions exactly, from brokers of 0.11 to 4.4, with versions agreed on per connection.
+//!
+//! | Start here | For |
+//! |---|---|
+//! | [`Client`] | one cluster: topics, offsets by time, committed offsets, groups, appending batches |
+//! | [`Consumer`] | reading partitions from given offsets: [`Consumer::next`] gives [`Fetched`], which gives [`record::Records`] |
+//! | [`ClientConfig`], [`ConsumerConfig`] | addresses, patience, sizes |
+//! | [`Error`] | what went wrong, where, and whether to try again |
+//! | [`record`], [`msg`], [`state`] | the parts: log formats, messages, sans-io machines; public for tools and tests |
+//!
+//! What it never does: skip ahead when a position is out of range, count a record as progress instead of a batch header, take
+//! memory on a peer's word, or keep retrying beyond a deadline. `rustls`, SASL and groups with members are not part of it yet:
+//! a configuration that asks for them is refused by name.
+//!
+//! ```no_run
+//! # async fn read() -> Result<(), Box<dyn std::error::Error>> {
+//! use forebay::kafka::record::Decompressor;
+//! use forebay::kafka::{Client, ClientConfig, Consumer, ConsumerConfig};
+//!
+//! let client = Client::connect(ClientConfig::new(["kafka-1:9092"])).await?;
+//! let mut consumer = Consumer::new(&client, ConsumerConfig::default(), "orders", &[(0, 0), (1, 0)]);
+//! let mut decompressor = Decompressor::new(64 * 1024 * 1024);
+//! loop {
+//!     let mut fetched = consumer.next().await?;
+//!     while let Some(records) = fetched.next_records(&mut decompressor)? {
+//!         for record in &records {
+//!             let record = record?;
+//!             let _ = (fetched.partition, record.offset, record.key, record.value);
+//!         }
+//!     }
+//!     // What has been read is safe to commit as `fetched.position()`.
+//! }
+//! # }
+//! ```
+//!
+//! Inside, data flows `net` (sockets) -> `state` (decisions) -> [`record`] (bytes) and never back; the machines of [`state`] know no
+//! clock and no socket.
 
 mod admin;
 mod ask;

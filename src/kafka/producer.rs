@@ -64,7 +64,7 @@ impl Client {
         let place = Place::Node(leader);
         // The broker itself waits up to `timeout_ms` for the replicas.
         let patience = self.core.config.request_timeout.saturating_mul(2);
-        let answer = self.core.ask_once(Lane::Control, &place, call, patience).await?;
+        let answer = self.core.ask_once(Lane::Write, &place, call, patience).await?;
         match answer.error {
             ErrorCode::NONE => Ok(answer.base_offset),
             // The leader has it, the replicas may or may not.

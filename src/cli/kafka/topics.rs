@@ -75,7 +75,12 @@ impl TopicsArgs {
             configs: self.config.clone(),
         };
         match client.create_topic(new).await {
-            Ok(()) => out::data(&format!("Created topic \"{name}\".\n")),
+            Ok(()) => {
+                // The controller has it; other brokers hear of it a moment later. Who types the next command should find
+                // it, but a cluster that takes its time has made the topic all the same.
+                drop(client.topic(&name).await);
+                out::data(&format!("Created topic \"{name}\".\n"));
+            }
             Err(error) if error.kind() == ErrorKind::Broker(ErrorCode::TOPIC_ALREADY_EXISTS) => {
                 if !self.if_not_exists {
                     return Err(failure(&error).advise("--if-not-exists makes this no error"));

@@ -20,6 +20,8 @@ pub(crate) enum Lane {
     Control,
     /// Requests to the coordinator of a group, which wait for its offsets topic.
     Group,
+    /// Records to append and topics to create, which wait for replicas.
+    Write,
     /// The fetches of one consumer.
     Fetch(u64),
 }
@@ -37,14 +39,15 @@ pub(crate) enum ConnectFault {
 
 impl fmt::Display for ConnectFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
         match self {
             Self::Dial(fault) => fault.fmt(f),
-            Self::Handshake(LinkFault::Closed) => {
-                // What a TLS port does with a plaintext client, and the other way round.
+            // What a TLS port does with a plaintext client, and the other way round.
+            Self::Handshake(LinkFault::Closed | LinkFault::Io(ConnectionReset | ConnectionAborted | BrokenPipe, _)) => {
                 write!(
                     f,
                     "connected, but the broker closed the connection at the first request; \
-                           does this port expect TLS, or is it not a Kafka broker?"
+                     does this port expect TLS, or is it not a Kafka broker?"
                 )
             }
             Self::Handshake(fault) => write!(f, "connected, but {fault}"),

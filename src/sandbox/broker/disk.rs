@@ -1,13 +1,15 @@
 //! The data folder: what the broker finds again after a restart.
 //!
 //! ```text
+//! lock                            held by the process that uses the folder
 //! cluster.json                    cluster id, next producer id
 //! offsets.json                    committed offsets
 //! topics/NAME/topic.json          id, replication factor, settings, first offsets
 //! topics/NAME/N.log               record batches of partition N, one after the other
 //! ```
 //!
-//! JSON files are written beside the old one and renamed over it: a crash leaves the old or the new one.
+//! JSON files are written beside the old one and renamed over it: a crash of the process leaves the old or the new
+//! one. Nothing is forced to the disk itself: a sandbox need not outlive a power cut.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,6 +28,8 @@ use super::topic::{Topic, check_name};
 #[derive(Debug)]
 pub(super) struct Disk {
     folder: PathBuf,
+    /// Locked as long as it is open.
+    _lock: fs::File,
 }
 
 /// What is kept of the cluster itself.
@@ -59,10 +63,18 @@ impl Disk {
     /// Opens `folder`, made when it does not exist.
     ///
     /// # Errors
-    /// Those of making it.
+    /// Those of making it; [`io::ErrorKind::WouldBlock`] when another process uses it.
     pub(super) fn open(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder.join("topics")).map_err(|error| about(folder, &error))?;
-        Ok(Self { folder: folder.to_owned() })
+        let lock = fs::File::create(folder.join("lock")).map_err(|error| about(folder, &error))?;
+        lock.try_lock().map_err(|error| match error {
+            fs::TryLockError::WouldBlock => {
+                let why = format!("{}: in use by another sandbox", folder.display());
+                io::Error::new(io::ErrorKind::WouldBlock, why)
+            }
+            fs::TryLockError::Error(error) => about(folder, &error),
+        })?;
+        Ok(Self { folder: folder.to_owned(), _lock: lock })
     }
 
     /// What was kept of the cluster; a folder without it gets `new_id`.

@@ -14,6 +14,8 @@ use crate::limits::SANDBOX_MEMBERS_MAX;
 
 /// Longest session timeout a member may ask for (Kafka's `group.max.session.timeout.ms`).
 const SESSION_TIMEOUT_MAX: Duration = Duration::from_secs(30 * 60);
+/// Longest wait of a rebalance for members that do not join again; they may ask for more in vain.
+const REBALANCE_TIMEOUT_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// The states of a group, by Kafka's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -397,7 +399,7 @@ impl Group {
         if self.state != GroupState::PreparingRebalance {
             self.state = GroupState::PreparingRebalance;
             let longest = self.members.values().map(|member| member.rebalance_timeout).max();
-            self.join_deadline = Some(now + longest.unwrap_or_default());
+            self.join_deadline = Some(now + longest.unwrap_or_default().min(REBALANCE_TIMEOUT_MAX));
         }
     }
 

@@ -48,7 +48,7 @@ use disk::Disk;
 /// What the broker is to be.
 #[derive(Clone, Debug)]
 pub struct BrokerConfig {
-    /// Address of the first broker; port 0 takes a free one.
+    /// Address of the first broker, which clients are told to connect to; port 0 takes a free one.
     pub listen: SocketAddr,
     /// How many brokers to present, 1 to 100. With a port given, the others take the ports after it.
     pub brokers: u32,
@@ -104,6 +104,10 @@ impl fmt::Debug for Broker {
 pub async fn start(config: BrokerConfig) -> io::Result<Broker> {
     if !(1..=BROKERS_MAX).contains(&config.brokers) {
         let why = format!("{} brokers: 1 to {BROKERS_MAX} are possible", config.brokers);
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
+    if config.listen.ip().is_unspecified() {
+        let why = format!("{} is no address that clients could be told", config.listen.ip());
         return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     }
     let listeners = server::listen(config.listen, config.brokers).await?;

@@ -1,4 +1,6 @@
 //! Where the bytes of one partition are kept: in memory, or in a file.
+//!
+//! A file is opened for each call: a topic may have more partitions than a process may have files open.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -12,8 +14,8 @@ use bytes::{Bytes, BytesMut};
 pub(super) enum Store {
     /// Pieces in order of position, as they were appended.
     Memory { pieces: Vec<(u64, Bytes)>, end: u64 },
-    /// One file; `end` is its length.
-    File { file: File, path: PathBuf, end: u64 },
+    /// One file. What a failed append left behind `end` is written over by the next one.
+    File { path: PathBuf, end: u64 },
 }
 
 impl Store {
@@ -27,9 +29,9 @@ impl Store {
     /// # Errors
     /// Those of opening it.
     pub(super) fn file(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
-        let end = file.metadata()?.len();
-        Ok(Self::File { file, path: path.to_owned(), end })
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+        let end = file.and_then(|file| file.metadata()).map_err(|error| about(path, &error))?.len();
+        Ok(Self::File { path: path.to_owned(), end })
     }
 
     /// The position after the last byte.
@@ -47,7 +49,7 @@ impl Store {
         }
     }
 
-    /// Appends `bytes` and gives their position. What a failed append left in the file is cut off again.
+    /// Appends `bytes` and gives their position.
     ///
     /// # Errors
     /// Those of writing; a full disk above all.
@@ -59,11 +61,9 @@ impl Store {
                 *end += bytes.len() as u64;
                 Ok(position)
             }
-            Self::File { file, path, end } => {
-                if let Err(error) = io::Write::write_all(file, bytes) {
-                    file.set_len(*end)?;
-                    return Err(io::Error::new(error.kind(), format!("{}: {error}", path.display())));
-                }
+            Self::File { path, end } => {
+                let file = OpenOptions::new().write(true).open(&*path);
+                file.and_then(|file| file.write_all_at(bytes, *end)).map_err(|error| about(path, &error))?;
                 let position = *end;
                 *end += bytes.len() as u64;
                 Ok(position)
@@ -78,10 +78,13 @@ impl Store {
     pub(super) fn read(&self, position: u64, len: usize) -> io::Result<Bytes> {
         match self {
             Self::Memory { pieces, .. } => read_pieces(pieces, position, len),
-            Self::File { file, path, .. } => {
+            Self::File { path, end } => {
+                if position.saturating_add(len as u64) > *end {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
                 let mut bytes = BytesMut::zeroed(len);
-                file.read_exact_at(&mut bytes, position)
-                    .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+                let file = File::open(path);
+                file.and_then(|file| file.read_exact_at(&mut bytes, position)).map_err(|error| about(path, &error))?;
                 Ok(bytes.freeze())
             }
         }
@@ -97,8 +100,9 @@ impl Store {
                 pieces.retain(|(start, piece)| start + piece.len() as u64 <= position);
                 *end = position.min(*end);
             }
-            Self::File { file, end, .. } => {
-                file.set_len(position)?;
+            Self::File { path, end } => {
+                let file = OpenOptions::new().write(true).open(&*path);
+                file.and_then(|file| file.set_len(position)).map_err(|error| about(path, &error))?;
                 *end = position;
             }
         }
@@ -111,6 +115,11 @@ impl Store {
             pieces.retain(|(start, piece)| start + piece.len() as u64 > position);
         }
     }
+}
+
+/// The same error, with the path in front.
+fn about(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 /// One piece is given away as it is; several are joined.
@@ -165,5 +174,14 @@ mod tests {
         exercise(Store::file(&path).unwrap());
         assert_eq!(Store::file(&path).unwrap().read(0, 9).unwrap(), "abcdefgxy");
         std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_that_names_the_file() {
+        let mut store = Store::file(Path::new("/dev/full")).unwrap();
+        let error = store.append(b"abc").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert!(error.to_string().contains("/dev/full"), "{error}");
+        assert_eq!(store.end(), 0);
     }
 }

@@ -4,6 +4,7 @@
 //! when the status says so.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -80,6 +81,10 @@ impl Submission {
                 format!("the local MaxCompute runs SQL tasks, not {}", task.name),
             ));
         }
+        if task.text_of("Query").len() > SQL_BYTES_MAX {
+            let text = format!("ODPS-0130161:[1,1] Parse exception - the SQL has more than {SQL_BYTES_MAX} bytes");
+            return Err(Refusal::new(400, "InvalidArgument", text));
+        }
         let properties = task.child("Config").map(|config| config.children.as_slice()).unwrap_or_default();
         let settings = properties.iter().find(|property| property.text_of("Name") == "settings");
         let settings = settings.map(|property| property.text_of("Value")).unwrap_or_default();
@@ -129,12 +134,17 @@ impl Instances {
         };
         let id = instance.id.clone();
         let clock = self.clock.clone();
-        let worker = std::thread::Builder::new().name("sandbox-sql".to_owned()).stack_size(SQL_STACK_BYTES);
+        let stack_bytes =
+            SQL_STACK_BYTES.saturating_add(instance.query.len().saturating_mul(SQL_STACK_BYTES_A_CHARACTER));
+        let worker = std::thread::Builder::new().name("sandbox-sql".to_owned()).stack_size(stack_bytes);
         let spawned = worker.spawn(move || {
-            let outcome = match sql::run(&instance.query, &context) {
+            // The engine may have a bug that a query finds; its instance must still come to an end.
+            let ran = catch_unwind(AssertUnwindSafe(|| sql::run(&instance.query, &context)));
+            let outcome = match ran {
                 _ if instance.cancelled.load(Ordering::SeqCst) => Outcome::Cancelled,
-                Ok(output) => Outcome::Success(output),
-                Err(error) => Outcome::Failed(error.to_string()),
+                Ok(Ok(output)) => Outcome::Success(output),
+                Ok(Err(error)) => Outcome::Failed(error.to_string()),
+                Err(_) => Outcome::Failed("ODPS-0010000: System internal error - the engine broke down".to_owned()),
             };
             instance.end(clock.now_ms(), outcome);
         });
@@ -353,5 +363,10 @@ fn result_element(format: &str, text: &str) -> String {
     }
 }
 
-/// The SQL engine walks expressions by recursion; the parser's depth limit fits well into this.
-const SQL_STACK_BYTES: usize = 32 * 1024 * 1024;
+/// The engine walks expressions by recursion. The parser bounds how deep they nest, but not how long a chain of operators
+/// is, and each of its links is a level: hence the part that grows with the text. Only what is used is ever taken.
+const SQL_STACK_BYTES: usize = 16 * 1024 * 1024;
+const SQL_STACK_BYTES_A_CHARACTER: usize = 4 * 1024;
+
+/// Longest SQL text, the service's own limit.
+const SQL_BYTES_MAX: usize = 2 * 1024 * 1024;

@@ -20,7 +20,7 @@
 //! | `DELETE /__sandbox/faults` | | forgets them |
 //! | `GET /__sandbox/requests` | | `{"requests": […]}`: at_ms, operation, method, target, request_id, headers (no credentials), status |
 //! | `DELETE /__sandbox/requests` | | empties the log |
-//! | `GET`, `POST /__sandbox/switches` | `{"repeated_commit": "ok"\|"status_conflict", "closing_polls": n, "initiating_polls": n}`, any part | answers that the real service leaves open |
+//! | `GET`, `POST /__sandbox/switches` | `{"repeated_commit": "ok"\|"status_conflict", "closing_polls": n, "initiating_polls": n, "free_bytes": n\|null}`, any part | answers that the real service leaves open; a full disk |
 //! | `POST /__sandbox/clock` | `{"advance_s": n}` | moves the clock |
 //! | `GET /__sandbox/sessions` | | `{"uploads": [{"id", "status"}]}` |
 //! | `POST /__sandbox/sessions` | `{"expire": id}` or `{"forget": id}` | ends an upload session |
@@ -55,6 +55,8 @@ mod server;
 mod service;
 mod sql;
 mod store;
+#[cfg(test)]
+mod tests;
 mod upload;
 mod xml;
 

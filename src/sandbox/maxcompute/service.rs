@@ -41,6 +41,8 @@ pub struct Switches {
     pub closing_polls: u32,
     /// Status polls that still answer `INITIATING` after a download session was created.
     pub initiating_polls: u32,
+    /// Bytes that tables and sessions may still write before the disk counts as full; `None` is no limit but its own.
+    pub free_bytes: Option<u64>,
 }
 
 /// One line of the request log.
@@ -109,6 +111,7 @@ impl Service {
 
     /// Replaces the orders of tests.
     pub(super) fn set_switches(&self, switches: Switches) {
+        self.tables.space().set(switches.free_bytes);
         *self.switches.lock().unwrap_or_else(PoisonError::into_inner) = switches;
     }
 

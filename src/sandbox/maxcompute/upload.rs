@@ -19,7 +19,7 @@ use super::schema_json;
 use super::store::rows::{RowFault, Types, VerifyError, verify};
 use super::store::segment::Segment;
 use super::store::table::{ColumnEntry, Table, columns_in, columns_out};
-use super::store::{Addition, StoreError, TableKey, Tables, replace_file};
+use super::store::{Addition, StoreError, TableKey, Tables};
 use crate::limits::{BLOCKS_PER_SESSION_MAX, FIELD_BYTES_MAX};
 use crate::sandbox::clock::SandboxClock;
 use crate::tunnel::{PartitionError, PartitionSpec, TableSchema};
@@ -158,7 +158,8 @@ impl Uploads {
             state: Mutex::default(),
         };
         if let Some(folder) = &self.folder {
-            replace_file(&folder.join(format!("{}.json", upload.id)), &upload.to_file())
+            self.tables
+                .replace_file(&folder.join(format!("{}.json", upload.id)), &upload.to_file())
                 .map_err(|error| Refusal::store("write the session", &error))?;
         }
         let upload = Arc::new(upload);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::limits::SANDBOX_FETCH_BYTES_MAX;
 use crate::sandbox::broker::clock;
 use crate::sandbox::broker::cluster::Cluster;
 use crate::sandbox::broker::codes;
@@ -64,7 +65,7 @@ fn name_of(cluster: &Cluster, topic: &FetchTopic, version: i16) -> Result<String
 }
 
 fn read_all(cluster: &Cluster, peer: &Peer, request: &FetchRequest, version: i16) -> FetchResponse {
-    let mut bytes_left = usize::try_from(request.max_bytes).unwrap_or(0);
+    let mut bytes_left = usize::try_from(request.max_bytes).unwrap_or(0).min(SANDBOX_FETCH_BYTES_MAX);
     let mut nothing_yet = true;
     let mut topics = Vec::new();
     for topic in &request.topics {

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use gluesql_core::sqlparser::ast::{
     BinaryOperator, CastKind, DataType as SqlType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr,
-    Ident, Join, JoinConstraint, JoinOperator, ObjectName, Offset, Query, Select, SelectItem, SetExpr, TableAlias,
-    TableFactor, TableWithJoins, TimezoneInfo, UnaryOperator, Value as SqlValue,
+    Ident, Join, JoinConstraint, JoinOperator, ObjectName, Offset, OrderByExpr, Query, Select, SelectItem, SetExpr,
+    TableAlias, TableFactor, TableWithJoins, TimezoneInfo, UnaryOperator, Value as SqlValue,
 };
 
 use super::native::{Native, instant_of, parse_path};
@@ -94,8 +94,12 @@ impl<'a> Lowering<'a> {
             SetExpr::Select(select) => {
                 let scope = self.select(select, outer)?;
                 if let Some(order_by) = &mut query.order_by {
-                    for order in &mut order_by.exprs {
+                    for mut order in std::mem::take(&mut order_by.exprs) {
                         self.expr(&mut order.expr, &scope)?;
+                        // NULL is the smallest value here and the largest one there.
+                        let there = Expr::IsNotNull(Box::new(order.expr.clone()));
+                        order_by.exprs.push(OrderByExpr { expr: there, ..order.clone() });
+                        order_by.exprs.push(order);
                     }
                 }
                 if let Some(Offset { value, .. }) = &mut query.offset {

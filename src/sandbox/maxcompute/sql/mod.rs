@@ -194,7 +194,7 @@ impl SqlContext {
 
 /// Encodes rows into a segment in memory.
 fn encode_in_memory(schema: &TableSchema, rows: &[Vec<Value>]) -> Result<Arc<Segment>, SqlError> {
-    let mut writer = SegmentWriter::in_memory();
+    let mut writer = SegmentWriter::in_memory(Arc::default());
     let mut encoder = RowEncoder::new();
     for row in rows {
         encode_row(&mut encoder, schema, row)?;

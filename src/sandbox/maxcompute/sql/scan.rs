@@ -15,7 +15,7 @@ use gluesql_core::store::{
 };
 use jiff::tz::TimeZone;
 
-use super::super::store::rows::{RowScan, Types};
+use super::super::store::rows::{RowFault, RowScan, Types};
 use super::super::store::segment::Segment;
 use super::super::store::table::Table;
 use super::native::{Native, cast};
@@ -149,11 +149,33 @@ struct Rows {
     cancelled: Arc<AtomicBool>,
     /// The segments still to be read, each with its partition's values.
     ahead: std::vec::IntoIter<(Rc<[Value]>, Arc<Segment>)>,
-    now: Option<(Rc<[Value]>, SegmentRows)>,
+    now: Option<(Rc<[Value]>, Reading)>,
     /// What to decode: the mentioned columns and those that extra columns need.
     decode: Vec<bool>,
     row: Vec<Value>,
     number: i64,
+}
+
+/// A segment being read.
+enum Reading {
+    Scan(SegmentRows),
+    /// No column is asked for, as in `count(*)`: the number of rows that are left is all there is to know.
+    Count(u64),
+}
+
+impl Reading {
+    fn next_row(&mut self, decode: &[bool], row: &mut Vec<Value>) -> std::result::Result<bool, RowFault> {
+        match self {
+            Self::Scan(scan) => scan.next_row(decode, row),
+            Self::Count(left) => {
+                row.clear();
+                row.resize(decode.len(), Value::Null);
+                let more = *left > 0;
+                *left = left.saturating_sub(1);
+                Ok(more)
+            }
+        }
+    }
 }
 
 impl Rows {
@@ -187,8 +209,9 @@ impl Rows {
     fn advance(&mut self) -> Result<bool> {
         let wrong = |error: String| Error::StorageMsg(error);
         loop {
-            if let Some((keys, scan)) = &mut self.now {
-                if scan.next_row(&self.decode, &mut self.row).map_err(|fault| wrong(fault.to_string()))? {
+            if let Some((keys, reading)) = &mut self.now {
+                if reading.next_row(&self.decode, &mut self.row).map_err(|fault| wrong(fault.to_string()))? {
+                    self.row.truncate(self.types.len());
                     self.row.extend(keys.iter().cloned());
                     return Ok(true);
                 }
@@ -198,8 +221,13 @@ impl Rows {
                 return Err(wrong("the instance has been cancelled".to_owned()));
             }
             let Some((keys, segment)) = self.ahead.next() else { return Ok(false) };
-            let source = segment.open().map_err(|error| wrong(error.to_string()))?;
-            self.now = Some((keys, RowScan::new(source, Arc::clone(&self.types))));
+            let reading = if self.decode.iter().take(self.types.len()).any(|decode| *decode) {
+                let source = segment.open().map_err(|error| wrong(error.to_string()))?;
+                Reading::Scan(RowScan::new(source, Arc::clone(&self.types)))
+            } else {
+                Reading::Count(segment.rows)
+            };
+            self.now = Some((keys, reading));
         }
     }
 

@@ -17,7 +17,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use segment::{Segment, SegmentWriter};
+use segment::{Segment, SegmentWriter, Space};
 use table::{Partition, Table};
 
 use crate::sandbox::clock::SandboxClock;
@@ -66,6 +66,7 @@ pub(super) struct Addition {
 pub(super) struct Tables {
     folder: Option<PathBuf>,
     clock: SandboxClock,
+    space: Arc<Space>,
     inner: Mutex<Inner>,
 }
 
@@ -94,7 +95,7 @@ impl Tables {
                 }
             }
         }
-        Ok(Self { folder: folder.map(Path::to_owned), clock, inner: Mutex::new(inner) })
+        Ok(Self { folder: folder.map(Path::to_owned), clock, space: Arc::default(), inner: Mutex::new(inner) })
     }
 
     /// The table's present state.
@@ -277,8 +278,8 @@ impl Tables {
     /// When the data folder refuses a new file.
     pub(super) fn writer(&self, table_id: &str, unique: &str) -> io::Result<SegmentWriter> {
         match self.folder_of(table_id) {
-            Some(folder) => SegmentWriter::in_folder(&folder, unique),
-            None => Ok(SegmentWriter::in_memory()),
+            Some(folder) => SegmentWriter::in_folder(Arc::clone(&self.space), &folder, unique),
+            None => Ok(SegmentWriter::in_memory(Arc::clone(&self.space))),
         }
     }
 
@@ -330,30 +331,36 @@ impl Tables {
 
     fn write_manifest(&self, table: &Table) -> io::Result<()> {
         match self.folder_of(&table.id) {
-            Some(folder) => replace_file(&folder.join(MANIFEST), &table.to_manifest()),
+            Some(folder) => self.replace_file(&folder.join(MANIFEST), &table.to_manifest()),
             None => Ok(()),
         }
+    }
+
+    /// Writes a file whole beside the old one and renames it over, so that a reader or a crash meets either.
+    ///
+    /// # Errors
+    /// When the folder refuses it, for want of space for example; the old file is untouched.
+    pub(super) fn replace_file(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        self.space.take(content.len())?;
+        let mut part = path.as_os_str().to_owned();
+        part.push(segment::UNFINISHED);
+        let part = PathBuf::from(part);
+        let written = fs::write(&part, content).and_then(|()| fs::rename(&part, path));
+        if written.is_err() {
+            // The error of the write is the one to tell.
+            let _ = fs::remove_file(&part);
+        }
+        written
+    }
+
+    /// How many bytes may still be written.
+    pub(super) fn space(&self) -> &Space {
+        &self.space
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Writes a file whole beside the old one and renames it over, so that a reader or a crash meets either.
-///
-/// # Errors
-/// When the folder refuses it, for want of space for example; the old file is untouched.
-pub(super) fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut part = path.as_os_str().to_owned();
-    part.push(segment::UNFINISHED);
-    let part = PathBuf::from(part);
-    let written = fs::write(&part, content).and_then(|()| fs::rename(&part, path));
-    if written.is_err() {
-        // The error of the write is the one to tell.
-        let _ = fs::remove_file(&part);
-    }
-    written
 }
 
 fn read_table(folder: &Path) -> io::Result<Option<Table>> {

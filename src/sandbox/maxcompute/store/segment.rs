@@ -6,8 +6,8 @@
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
@@ -89,9 +89,34 @@ impl Read for Pieces {
     }
 }
 
+/// How many bytes may still be written: how tests make the disk full.
+#[derive(Debug, Default)]
+pub(crate) struct Space {
+    free_bytes: Mutex<Option<u64>>,
+}
+
+impl Space {
+    /// Sets what is free; `None` is no limit but the disk's own.
+    pub(crate) fn set(&self, free_bytes: Option<u64>) {
+        *self.free_bytes.lock().unwrap_or_else(PoisonError::into_inner) = free_bytes;
+    }
+
+    /// Takes `bytes` of it, or fails as a full disk does.
+    pub(crate) fn take(&self, bytes: usize) -> io::Result<()> {
+        let mut free_bytes = self.free_bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(free) = &mut *free_bytes {
+            *free = free.checked_sub(bytes as u64).ok_or_else(|| {
+                io::Error::new(io::ErrorKind::StorageFull, "No space left on device (ordered by a test)")
+            })?;
+        }
+        Ok(())
+    }
+}
+
 /// Writes a segment. Until [`SegmentWriter::finish`] nothing of it can be seen; dropping it leaves no trace.
 #[derive(Debug)]
 pub(crate) struct SegmentWriter {
+    space: Arc<Space>,
     bytes: u64,
     target: Target,
 }
@@ -104,19 +129,20 @@ enum Target {
 
 impl SegmentWriter {
     /// Keeps the rows in memory.
-    pub(crate) const fn in_memory() -> Self {
-        Self { bytes: 0, target: Target::Memory { pieces: Vec::new(), now: Vec::new() } }
+    pub(crate) const fn in_memory(space: Arc<Space>) -> Self {
+        Self { space, bytes: 0, target: Target::Memory { pieces: Vec::new(), now: Vec::new() } }
     }
 
     /// Writes a file of `folder`, under a name that marks it as unfinished.
-    pub(crate) fn in_folder(folder: &Path, unique: &str) -> io::Result<Self> {
+    pub(crate) fn in_folder(space: Arc<Space>, folder: &Path, unique: &str) -> io::Result<Self> {
         let part = folder.join(format!("{unique}{UNFINISHED}"));
         let file = Some(BufWriter::with_capacity(WRITE_BYTES, File::create(&part)?));
-        Ok(Self { bytes: 0, target: Target::File { file, part, folder: folder.to_owned() } })
+        Ok(Self { space, bytes: 0, target: Target::File { file, part, folder: folder.to_owned() } })
     }
 
     /// Appends whole rows.
     pub(crate) fn write(&mut self, rows: &[u8]) -> io::Result<()> {
+        self.space.take(rows.len())?;
         match &mut self.target {
             Target::Memory { pieces, now } => {
                 now.extend_from_slice(rows);

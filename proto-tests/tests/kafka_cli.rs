@@ -1,0 +1,250 @@
+//! `forebay kafka`: what it writes is read by kcat and Kafka's own tools, what it prints is compared with theirs.
+
+use std::env;
+use std::time::Duration;
+
+use forebay::sandbox::broker::{self, Broker, BrokerConfig, KafkaVersion};
+use forebay_proto_tests::cli::forebay;
+use forebay_proto_tests::java::{self, KAFKA_1_0_1};
+use forebay_proto_tests::port;
+use forebay_proto_tests::process::{Output, Running, command, run};
+use forebay_proto_tests::scratch::Scratch;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::runtime::{Builder, Runtime};
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Three embedded brokers that look like Kafka 1.0.1, with topic `t` of `partitions` partitions.
+struct Cluster {
+    broker: Broker,
+    scratch: Scratch,
+    // After the broker, which stops on it.
+    runtime: Runtime,
+}
+
+impl Cluster {
+    fn start(partitions: i32) -> Self {
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+        let config = BrokerConfig {
+            brokers: 3,
+            topics: vec![("t".to_owned(), partitions)],
+            auto_create: false,
+            version: KafkaVersion::V1_0_1,
+            ..BrokerConfig::default()
+        };
+        let broker = runtime.block_on(broker::start(config)).expect("the brokers start");
+        Self { broker, scratch: Scratch::new("kafka-cli"), runtime }
+    }
+
+    fn start_forebay(&self, input: &str, arguments: &[&str]) -> Running {
+        let mut forebay = forebay(&self.scratch);
+        let (tool, rest) = arguments.split_first().expect("a tool");
+        forebay.args(["kafka", tool, "--bootstrap-server", &self.broker.address()]).args(rest);
+        Running::start(forebay, input.as_bytes())
+    }
+
+    fn forebay(&self, input: &str, arguments: &[&str]) -> Output {
+        self.start_forebay(input, arguments).finish(LIMIT)
+    }
+
+    fn kcat(&self, input: &str, arguments: &[&str]) -> String {
+        let path = env::var_os("PATH").unwrap_or_default();
+        let found = env::split_paths(&path).any(|folder| folder.join("kcat").is_file());
+        assert!(found, "kcat is missing: run `./proto-tests/run setup` first");
+        let mut kcat = command("kcat");
+        kcat.args(["-b", &self.broker.address(), "-q"]).args(arguments);
+        run(kcat, input.as_bytes(), LIMIT).expect_success().stdout_text()
+    }
+
+    fn stop(self) {
+        self.runtime.block_on(self.broker.shutdown());
+    }
+}
+
+/// `forebay kafka` without a cluster of ours.
+fn alone(arguments: &[&str]) -> Output {
+    let scratch = Scratch::new("kafka-cli");
+    let mut forebay = forebay(&scratch);
+    forebay.arg("kafka").args(arguments);
+    run(forebay, b"", LIMIT)
+}
+
+fn sorted(text: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[test]
+fn each_line_is_a_record_without_a_key() {
+    let cluster = Cluster::start(3);
+    for (codec, first) in [("none", 0), ("gzip", 1), ("snappy", 2), ("lz4", 3), ("zstd", 4)] {
+        let arguments = ["produce", "--topic", "t", "--compression-codec", codec];
+        // zstd is younger than the release that is played here: its refusal must be told.
+        let output = cluster.forebay("123\nabc\n\n", &arguments);
+        if codec == "zstd" {
+            assert_eq!(output.code, 1, "{}", output.describe());
+            assert!(output.stderr_text().contains("UNSUPPORTED_COMPRESSION_TYPE"), "{}", output.describe());
+            continue;
+        }
+        output.expect_success();
+        // Lengths of key and value, -1 for null: one record went to each partition.
+        let read = cluster.kcat("", &["-t", "t", "-C", "-o", &first.to_string(), "-e", "-f", "%p %o %K %S %s\n"]);
+        let wanted = [format!("0 {first} -1 3 123"), format!("1 {first} -1 3 abc"), format!("2 {first} -1 0 ")];
+        assert_eq!(sorted(&read), wanted);
+    }
+    cluster.stop();
+}
+
+#[test]
+fn order_holds_within_a_partition_whatever_the_size() {
+    let cluster = Cluster::start(2);
+    let lines: String = (0..50_000).map(|number| format!("{number:0>60}\n")).collect();
+    cluster.forebay(&lines, &["produce", "--topic", "t", "--partition", "1"]).expect_success();
+    let read = cluster.kcat("", &["-t", "t", "-p", "1", "-C", "-o", "beginning", "-e"]);
+    assert!(read == lines, "kcat read {} lines", read.lines().count());
+    let consumed = cluster.forebay("", &["consume", "--topic", "t", "--from-beginning", "--max-messages", "50000"]);
+    assert!(consumed.expect_success().stdout_text() == lines, "forebay read other lines");
+    cluster.stop();
+}
+
+#[test]
+fn consuming_in_a_group_goes_on_where_it_was() {
+    let cluster = Cluster::start(1);
+    cluster.kcat("a\nb\nc\nd\n", &["-t", "t", "-P", "-z", "lz4"]);
+    let consume = |count: &str| {
+        let arguments = ["consume", "--topic", "t", "--from-beginning", "--group", "g", "--max-messages", count];
+        cluster.forebay("", &arguments).expect_success()
+    };
+    // All four are in one batch: what was not printed is not committed.
+    let first = consume("3");
+    assert_eq!(first.stdout_text(), "a\nb\nc\n");
+    assert_eq!(first.stderr_text(), "Processed a total of 3 messages\n");
+    assert_eq!(consume("1").stdout_text(), "d\n");
+    let silent = ["consume", "--topic", "t", "--from-beginning", "--group", "g", "--timeout-ms", "300"];
+    assert_eq!(cluster.forebay("", &silent).expect_success().stdout_text(), "");
+    cluster.stop();
+}
+
+#[test]
+fn without_from_beginning_only_what_comes_is_printed() {
+    let cluster = Cluster::start(1);
+    cluster.kcat("old\n", &["-t", "t", "-P"]);
+    let mut reader = cluster.start_forebay("", &["consume", "--topic", "t", "--max-messages", "1"]);
+    // Until it has found the end, new records are old ones to it.
+    while !reader.has_ended() {
+        cluster.kcat("new\n", &["-t", "t", "-P"]);
+    }
+    assert_eq!(reader.finish(LIMIT).expect_success().stdout_text(), "new\n");
+    cluster.stop();
+}
+
+#[test]
+fn ctrl_c_ends_consuming_and_commits() {
+    let cluster = Cluster::start(1);
+    cluster.kcat("a\nb\n", &["-t", "t", "-P"]);
+    let reader = cluster.start_forebay("", &["consume", "--topic", "t", "--from-beginning", "--group", "g"]);
+    // It commits by itself after five seconds; seeing that is seeing that it runs.
+    let described = loop {
+        let output = cluster.forebay("", &["groups", "--describe", "--group", "g"]);
+        if output.code == 0 {
+            break output.stdout_text();
+        }
+    };
+    assert!(described.lines().last().is_some_and(|row| row.starts_with("t ")), "{described}");
+    kill_process(Pid::from_raw(i32::try_from(reader.id()).expect("a process id")).expect("not 0"), Signal::INT)
+        .expect("it runs");
+    let output = reader.finish(LIMIT).expect_success();
+    assert_eq!(output.stdout_text(), "a\nb\n");
+    assert_eq!(output.stderr_text(), "Processed a total of 2 messages\n");
+    cluster.stop();
+}
+
+/// Groups of two clients, described by the real tool of 1.0.1 and by ours: the same lines, in another order at most.
+#[test]
+fn groups_are_described_as_1_0_1_does() {
+    let cluster = Cluster::start(4);
+    cluster.kcat("a\nb\nc\n", &["-t", "t", "-P", "-p", "2"]);
+    cluster.kcat("", &["-G", "done", "-c", "2", "-X", "auto.offset.reset=earliest", "t"]);
+    cluster
+        .forebay("", &["consume", "--topic", "t", "--from-beginning", "--group", "simple", "--max-messages", "1"])
+        .expect_success();
+    let real = |arguments: &[&str]| {
+        let mut tool = java::tool(KAFKA_1_0_1, "kafka.admin.ConsumerGroupCommand");
+        tool.args(["--bootstrap-server", &cluster.broker.address()]).args(arguments);
+        run(tool, b"", LIMIT).expect_success()
+    };
+    for group in ["done", "simple"] {
+        let describe = ["--describe", "--group", group];
+        let (theirs, ours) =
+            (real(&describe), cluster.forebay("", &[&["groups"][..], &describe].concat()).expect_success());
+        assert_eq!(sorted(&ours.stdout_text()), sorted(&theirs.stdout_text()));
+        assert_eq!(
+            ours.stdout_text().lines().take(2).collect::<Vec<_>>(),
+            theirs.stdout_text().lines().take(2).collect::<Vec<_>>()
+        );
+        assert_eq!(ours.stderr_text().trim_end(), theirs.stderr_text().trim_end());
+    }
+    let listed = cluster.forebay("", &["groups", "--list"]).expect_success();
+    assert_eq!(listed.stdout_text(), "done\nsimple\n");
+    let theirs = real(&["--list"]);
+    assert_eq!(sorted(&theirs.stdout_text()), sorted(&listed.stdout_text()));
+    assert_eq!(listed.stderr_text().trim_end(), theirs.stderr_text().trim_end());
+    cluster.stop();
+}
+
+#[test]
+fn topics_come_and_go() {
+    let cluster = Cluster::start(1);
+    let create = ["topics", "--create", "--topic", "new", "--partitions", "4", "--replication-factor", "2"];
+    let created = cluster.forebay("", &[&create[..], &["--config", "message.timestamp.type=LogAppendTime"]].concat());
+    assert_eq!(created.expect_success().stdout_text(), "Created topic \"new\".\n");
+    let again = cluster.forebay("", &create);
+    assert_eq!(again.code, 1, "{}", again.describe());
+    assert!(again.stderr_text().contains("TOPIC_ALREADY_EXISTS"), "{}", again.describe());
+    let quiet = cluster.forebay("", &[&create[..], &["--if-not-exists"]].concat());
+    assert_eq!(quiet.expect_success().stdout_text(), "");
+    assert_eq!(cluster.forebay("", &["topics", "--list"]).expect_success().stdout_text(), "new\nt\n");
+    let described = cluster.forebay("", &["topics", "--describe", "--topic", "new"]).expect_success().stdout_text();
+    assert!(described.starts_with("Topic:new\tPartitionCount:4\tReplicationFactor:2"), "{described}");
+    assert_eq!(described.lines().count(), 5, "{described}");
+    cluster.forebay("", &["topics", "--delete", "--topic", "new"]).expect_success();
+    assert_eq!(cluster.forebay("", &["topics", "--list"]).expect_success().stdout_text(), "t\n");
+    cluster.stop();
+}
+
+#[test]
+fn what_cannot_be_done_is_said() {
+    let cluster = Cluster::start(1);
+    for (arguments, code, said) in [
+        (&["consume", "--topic", "none", "--from-beginning"][..], 1, "\"none\""),
+        (&["produce", "--topic", "none"], 1, "\"none\""),
+        (&["produce", "--topic", "t", "--partition", "7"], 2, "no partition 7"),
+        (&["topics", "--create", "--topic", "a/b"], 1, "INVALID_TOPIC_EXCEPTION"),
+        (&["topics", "--create", "--topic", "wide", "--replication-factor", "9"], 1, "INVALID_REPLICATION_FACTOR"),
+        (&["topics", "--delete", "--topic", "none"], 1, "\"none\""),
+        (&["topics", "--describe", "--topic", "none"], 1, "\"none\""),
+        (&["groups", "--describe", "--group", "none"], 1, "Consumer group 'none' does not exist."),
+        (&["topics"], 2, "--create"),
+        (&["groups", "--describe"], 2, "--group"),
+        (&["topics", "--list", "--zookeeper", "h:2181/kafka-1.0.1"], 2, "--bootstrap-server HOST:9092"),
+    ] {
+        let output = cluster.forebay("x\n", arguments);
+        assert_eq!(output.code, code, "{}", output.describe());
+        assert!(output.stderr_text().contains(said), "{said:?} in {}", output.describe());
+    }
+    cluster.stop();
+
+    let output = alone(&["topics", "--list", "--zookeeper", "h:2181"]);
+    assert_eq!(
+        (output.code, output.stderr_text().contains("--bootstrap-server HOST:9092")),
+        (2, true),
+        "{}",
+        output.describe()
+    );
+    let output = alone(&["topics", "--list"]);
+    assert_eq!((output.code, output.stderr_text().contains("--bootstrap-server")), (2, true), "{}", output.describe());
+    let nobody = format!("127.0.0.1:{}", port::free());
+    let output = alone(&["topics", "--list", "--bootstrap-server", &nobody, "--timeout", "1"]);
+    assert_eq!((output.code, output.stderr_text().contains(&nobody)), (69, true), "{}", output.describe());
+}
