@@ -14,8 +14,8 @@ use bytes::Bytes;
 use forebay::limits::ANSWER_BYTES_MAX;
 use forebay::tunnel::encode::{Compression, Inflater};
 use forebay::tunnel::{
-    BodyError, Credentials, ErrorKind, MaxCompute, MaxComputeConfig, ReadOptions, PartitionSpec, RowDecoder, RowEncoder, Upload,
-    UploadOptions, Value,
+    BodyError, Credentials, ErrorKind, MaxCompute, MaxComputeConfig, PartitionSpec, ReadOptions, RowDecoder,
+    RowEncoder, Upload, UploadOptions, Value,
 };
 use futures_util::{Stream, StreamExt as _, stream};
 use server::{ACCESS_ID, ACCESS_KEY, Asked, Reply, Service};
