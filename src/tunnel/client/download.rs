@@ -368,7 +368,7 @@ impl RowReader {
                 self.open = Some(answer);
                 return Ok(Some(row));
             }
-            let unpacked = answer.unpacker.next().map_err(|error| {
+            let unpacked = answer.unpacker.next_piece().map_err(|error| {
                 Error::new(ErrorKind::Unavailable, format!("the rows cannot be read: {error}")).during(&what)
             })?;
             if let Some(bytes) = unpacked {

@@ -148,7 +148,7 @@ impl<R: Read> Inflater<R> {
 
 /// Unpacks a body that arrives in pieces.
 ///
-/// Push pieces as they come and call [`Unpacker::next`] until it gives `None`. Output comes in bounded pieces, so what the
+/// Push pieces as they come and call [`Unpacker::next_piece`] until it gives `None`. Output comes in bounded pieces, so what the
 /// body claims to unpack to is never held at once.
 #[derive(Debug)]
 pub struct Unpacker {
@@ -186,7 +186,7 @@ impl Unpacker {
     ///
     /// # Errors
     /// [`CompressError::Corrupt`]: the body is damaged, or goes on after its end.
-    pub fn next(&mut self) -> Result<Option<Bytes>, CompressError> {
+    pub fn next_piece(&mut self) -> Result<Option<Bytes>, CompressError> {
         let corrupt = |why: &str| Err(CompressError::Corrupt(io::Error::new(io::ErrorKind::InvalidData, why)));
         match &mut self.inner {
             UnpackerOf::Plain if self.waiting.is_empty() => Ok(None),
@@ -247,7 +247,7 @@ mod tests {
             let mut out = Vec::new();
             for piece in packed.chunks(size) {
                 unpacker.push(Bytes::copy_from_slice(piece));
-                while let Some(bytes) = unpacker.next().unwrap() {
+                while let Some(bytes) = unpacker.next_piece().unwrap() {
                     out.extend_from_slice(&bytes);
                 }
             }
@@ -256,11 +256,11 @@ mod tests {
         }
         let mut unpacker = Unpacker::new(Compression::Deflate);
         unpacker.push(Bytes::from_static(b"not zlib at all"));
-        assert!(matches!(unpacker.next(), Err(CompressError::Corrupt(_))));
+        assert!(matches!(unpacker.next_piece(), Err(CompressError::Corrupt(_))));
         packed.push(0);
         let mut unpacker = Unpacker::new(Compression::Deflate);
         unpacker.push(packed.into());
-        let end = std::iter::from_fn(|| unpacker.next().transpose()).find_map(Result::err);
+        let end = std::iter::from_fn(|| unpacker.next_piece().transpose()).find_map(Result::err);
         assert!(matches!(end, Some(CompressError::Corrupt(_))));
     }
 }
