@@ -239,7 +239,7 @@ fn a_client_certificate_is_shown_where_it_is_wanted(secured: &Secured) {
 
     let error = with(&[]).unwrap_err();
     assert!(error.is_auth(), "{error:?}");
-    assert!(error.to_string().contains("refuses the client certificate, or wants one"), "{error}");
+    assert!(error.to_string().contains("refuses the client certificate, or the lack of one"), "{error}");
     let other = [(certificate, secured.file("other-client.pem")), (key, secured.file("other-client.key"))];
     let error = with(&other).unwrap_err();
     assert!(error.is_auth(), "{error:?}");

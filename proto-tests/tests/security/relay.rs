@@ -7,14 +7,14 @@ use std::thread;
 
 /// Forwards every connection to one port of 127.0.0.1. It ends with the test's process.
 #[derive(Clone, Debug)]
-pub struct Relay {
+pub(crate) struct Relay {
     port: u16,
     sent: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
 impl Relay {
     /// Listens on a free port.
-    pub fn to(target: u16) -> Self {
+    pub(crate) fn to(target: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let port = listener.local_addr().expect("it is bound").port();
         let relay = Self { port, sent: Arc::default() };
@@ -44,12 +44,12 @@ impl Relay {
     }
 
     /// Where it listens.
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
     /// What each client sent so far, one connection after the other.
-    pub fn sent(&self) -> Vec<Vec<u8>> {
+    pub(crate) fn sent(&self) -> Vec<Vec<u8>> {
         self.sent.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -67,7 +67,7 @@ fn copy(mut from: TcpStream, mut to: TcpStream, mut see: impl FnMut(&[u8])) {
 }
 
 /// The API numbers of the Kafka requests in a stream that is not encrypted.
-pub fn requests(mut stream: &[u8]) -> Vec<i16> {
+pub(crate) fn requests(mut stream: &[u8]) -> Vec<i16> {
     let mut apis = Vec::new();
     while let Some((size, rest)) = stream.split_first_chunk::<4>() {
         let size = usize::try_from(u32::from_be_bytes(*size)).expect("it fits");
@@ -79,7 +79,7 @@ pub fn requests(mut stream: &[u8]) -> Vec<i16> {
 }
 
 /// How many bytes of application data are in a stream of TLS records: encrypted alerts count, handshakes do not.
-pub fn tls_data_bytes(mut stream: &[u8]) -> usize {
+pub(crate) fn tls_data_bytes(mut stream: &[u8]) -> usize {
     let mut bytes = 0;
     while let [kind, _, _, high, low, rest @ ..] = stream {
         let size = usize::from(u16::from_be_bytes([*high, *low]));

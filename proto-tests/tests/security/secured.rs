@@ -12,37 +12,37 @@ use forebay_proto_tests::scratch::Scratch;
 use crate::relay::Relay;
 
 /// The user that every mechanism knows. No part of the password appears anywhere else.
-pub const USER: &str = "alice";
-pub const PASSWORD: &str = "canary-p4ssw0rd";
+pub(crate) const USER: &str = "alice";
+pub(crate) const PASSWORD: &str = "canary-p4ssw0rd";
 /// How long a SCRAM login holds on the relayed listener of 4.4.0, in milliseconds.
-pub const LIFETIME_MS: u64 = 2_000;
+pub(crate) const LIFETIME_MS: u64 = 2_000;
 /// What the topic [`TOPIC`] holds.
-pub const LINES: &str = "one\ntwo\nthree\n";
-pub const TOPIC: &str = "secured";
+pub(crate) const LINES: &str = "one\ntwo\nthree\n";
+pub(crate) const TOPIC: &str = "secured";
 
 /// One broker, its certificates and its ports.
 #[derive(Debug)]
-pub struct Secured {
-    pub cluster: KafkaCluster,
-    pub version: Version,
+pub(crate) struct Secured {
+    pub(crate) cluster: KafkaCluster,
+    pub(crate) version: Version,
     /// SASL over TLS.
-    pub sasl_ssl: u16,
+    pub(crate) sasl_ssl: u16,
     /// SASL without TLS.
-    pub sasl_plain: u16,
+    pub(crate) sasl_plain: u16,
     /// TLS without SASL.
-    pub ssl: u16,
+    pub(crate) ssl: u16,
     /// TLS that wants a certificate of the client.
-    pub mutual: u16,
+    pub(crate) mutual: u16,
     /// TLS that advertises a name its certificate is not for.
-    pub astray: u16,
+    pub(crate) astray: u16,
     /// SASL without TLS, which advertises the relay.
-    pub relay: Relay,
-    pub files: Scratch,
+    pub(crate) relay: Relay,
+    pub(crate) files: Scratch,
 }
 
 impl Secured {
     /// The one of this version that the tests share.
-    pub fn shared(version: Version) -> Arc<Self> {
+    pub(crate) fn shared(version: Version) -> Arc<Self> {
         static OLD: Mutex<Weak<Secured>> = Mutex::new(Weak::new());
         static NEW: Mutex<Weak<Secured>> = Mutex::new(Weak::new());
         let slot = match version {
@@ -58,7 +58,7 @@ impl Secured {
     }
 
     /// A file of the certificates.
-    pub fn file(&self, name: &str) -> String {
+    pub(crate) fn file(&self, name: &str) -> String {
         self.files.path().join(name).display().to_string()
     }
 

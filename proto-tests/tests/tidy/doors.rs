@@ -27,7 +27,7 @@ const DOORS: &[Door] = &[
     },
     Door { name: "reqwest", open_to: &["src/tunnel/http"] },
     Door { name: "kafka_protocol", open_to: &["src/kafka/msg/", "src/sandbox/broker/messages.rs"] },
-    Door { name: "rustls", open_to: &["src/kafka/net/tls.rs", "src/tunnel/http"] },
+    Door { name: "rustls", open_to: &["src/tls.rs", "src/kafka/net/tls/", "src/tunnel/http"] },
     Door { name: "flate2", open_to: &["src/kafka/record/compress/", "src/tunnel/encode/"] },
     Door { name: "snap", open_to: &["src/kafka/record/compress/", "src/tunnel/encode/"] },
     Door { name: "lz4_flex", open_to: &["src/kafka/record/compress/", "src/tunnel/encode/"] },

@@ -20,10 +20,11 @@ struct Part {
 const PARTS: &[Part] = &[
     Part { name: "limits", modules: &["limits"], may_import: &[] },
     Part { name: "wire", modules: &["wire"], may_import: &[] },
+    Part { name: "tls", modules: &["tls"], may_import: &[] },
     Part { name: "kafka::msg", modules: &["kafka::msg"], may_import: &["wire"] },
     Part { name: "kafka::record", modules: &["kafka::record"], may_import: &["wire"] },
     Part { name: "kafka::state", modules: &["kafka::state"], may_import: &["wire", "kafka::msg", "kafka::record"] },
-    Part { name: "kafka::net", modules: &["kafka::net"], may_import: &["wire", "kafka::msg", "kafka::state"] },
+    Part { name: "kafka::net", modules: &["kafka::net"], may_import: &["wire", "tls", "kafka::msg", "kafka::state"] },
     Part {
         name: "kafka (public API)",
         modules: &["kafka"],
@@ -34,7 +35,7 @@ const PARTS: &[Part] = &[
     Part {
         name: "tunnel (public API)",
         modules: &["tunnel::client", "tunnel::http"],
-        may_import: &["wire", "tunnel (pure)", "tunnel::session"],
+        may_import: &["wire", "tls", "tunnel (pure)", "tunnel::session"],
     },
     Part { name: "job", modules: &["job"], may_import: &[] },
     Part { name: "sync (pure)", modules: &["sync"], may_import: &["job", "kafka::record", "tunnel (pure)"] },
