@@ -212,6 +212,16 @@ fn a_broker_that_is_not_trusted_gets_no_credential(secured: &Secured) {
     let error = read(&at(secured.ssl), &system).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
 
+    for (port, wanted) in [(secured.expired, "expired"), (secured.self_signed, "signed by no CA that is trusted here")]
+    {
+        let relay = Relay::to(port);
+        let properties = login(secured, "SASL_SSL", "PLAIN", PASSWORD);
+        let error = read(&at(relay.port()), &properties).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
+        assert!(error.to_string().contains(wanted), "{error}");
+        assert_no_credentials(&relay);
+    }
+
     let mut store = login(secured, "SASL_SSL", "PLAIN", PASSWORD);
     store.push(("ssl.truststore.location", secured.file("trust.jks")));
     let said = read(&at(secured.sasl_ssl), &store).unwrap_err().to_string();
