@@ -149,11 +149,11 @@ async fn a_querys_rows_come_through_the_instance_tunnel() {
 
 /// `forebay` with the service as its data source; `input` is what it reads.
 fn call(service: &LocalMaxCompute, scratch: &Scratch, arguments: &[&str], input: &[u8]) -> Output {
-    let sources = scratch.write("sources.toml", service.datasources()).display().to_string();
+    let sources = scratch.write("sources.toml", service.account().datasources()).display().to_string();
     let mut command = forebay(scratch);
     command.args(arguments).args(["--datasources", &sources]);
     let output = run(command, input, Duration::from_secs(120));
-    assert!(!output.describe().contains(service.access_key()), "{}", output.describe());
+    assert!(!output.describe().contains(&service.account().access_key), "{}", output.describe());
     output
 }
 
