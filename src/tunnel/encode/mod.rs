@@ -11,6 +11,7 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::panic)]
 
 mod compress;
+mod decimal;
 mod decoder;
 mod encoder;
 
