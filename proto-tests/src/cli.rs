@@ -13,7 +13,7 @@ use crate::scratch::{Scratch, repository_folder};
 const LIMIT: Duration = Duration::from_secs(180);
 
 /// Variables of the machine that would reach into a job.
-const FOREIGN: [&str; 9] = [
+const FOREIGN: [&str; 11] = [
     "ODPS_PROJECT_NAME",
     "ODPS_ENDPOINT",
     "ODPS_TUNNEL_ENDPOINT",
@@ -23,6 +23,8 @@ const FOREIGN: [&str; 9] = [
     "ALIBABA_CLOUD_SECURITY_TOKEN",
     "FOREBAY_CONFIG",
     "FOREBAY_BROKERS",
+    "FOREBAY_DATASOURCES",
+    "FOREBAY_ODPS_CONFIG",
 ];
 
 /// A `forebay` command line without its arguments, in the folder of `scratch` and without variables that would reach into

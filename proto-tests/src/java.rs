@@ -41,6 +41,7 @@ fn tool_on(class_path: &str, main_class: &str) -> Command {
     java.args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]);
     // What is typed and printed is UTF-8, whatever the locale of the machine.
     java.arg("-Dfile.encoding=UTF-8");
+    java.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn");
     java.arg(format!("-Dlog4j.configuration=file:{}", log4j.display()));
     java.arg("-cp").arg(class_path).arg(main_class);
     java

@@ -39,10 +39,18 @@ impl Account {
         )
     }
 
-    /// What the readers in `python/` and `java/` take before the table's name.
+    /// The common options of the programs in `python/` and `java/`.
     #[must_use]
-    pub fn sdk_arguments(&self) -> [&str; 5] {
-        [&self.endpoint, &self.tunnel_endpoint, &self.project, &self.access_id, &self.access_key]
+    pub fn sdk_options(&self) -> Vec<&str> {
+        let Self { endpoint, tunnel_endpoint, project, access_id, access_key } = self;
+        [
+            ["--endpoint", endpoint],
+            ["--tunnel-endpoint", tunnel_endpoint],
+            ["--project", project],
+            ["--access-id", access_id],
+            ["--access-key", access_key],
+        ]
+        .concat()
     }
 }
 

@@ -27,44 +27,47 @@ pub struct Table {
 #[must_use]
 pub fn read_with_pyodps(account: &Account, table: &str) -> Table {
     let mut python = command(cached("venv").join("bin/python"));
-    python.arg(package_folder().join("python/read_table.py")).args(account.sdk_arguments()).arg(table);
+    python.arg(package_folder().join("python/dump_table.py")).args(account.sdk_options()).args(["--table", table]);
     parse(&run(python, b"", LIMIT).expect_success())
 }
 
 /// Reads a table with odps-sdk-java's `TableTunnel`.
 #[must_use]
 pub fn read_with_java(account: &Account, table: &str) -> Table {
-    let mut java = java::program(ODPS_SDK, "ReadTable");
-    java.args(account.sdk_arguments()).arg(table);
+    let mut java = java::program(ODPS_SDK, "MaxComputeTables");
+    java.arg("dump").args(account.sdk_options()).args(["--table", table]);
     parse(&run(java, b"", LIMIT).expect_success())
 }
 
-/// Both readers print one JSON array a line: first the column names, then a row a line, each cell `null` or the bytes of a
-/// STRING in hexadecimal.
+/// Both readers print JSON lines: first an object whose member `columns` names the columns, then an array a row.
 fn parse(output: &Output) -> Table {
     let text = output.stdout_text();
     let mut lines = text.lines().map(|line| {
-        let cells: Vec<Option<String>> = serde_json::from_str::<Vec<Value>>(line)
-            .map_err(|error| error.to_string())
-            .and_then(cells)
-            .unwrap_or_else(|error| panic!("not a row: {error}: {line}\n{}", output.describe()));
-        cells
+        let value = serde_json::from_str::<Value>(line);
+        value.unwrap_or_else(|error| panic!("not JSON: {error}: {line}\n{}", output.describe()))
     });
-    let columns = lines.next().unwrap_or_else(|| panic!("no column names in {}", output.describe()));
-    let columns: Vec<String> = columns.into_iter().flatten().collect();
-    let rows: Vec<Row> =
-        lines.map(|cells| cells.into_iter().map(|cell| cell.map(|hex| from_hex(&hex))).collect()).collect();
-    assert!(rows.iter().all(|row| row.len() == columns.len()), "rows of other lengths in {}", output.describe());
-    Table { columns, rows }
+    let head = lines.next().unwrap_or_else(|| panic!("nothing from {}", output.describe()));
+    let names = head.get("columns").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let columns: Vec<String> = names.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    let row = |line: Value| -> Row {
+        let cells = line.as_array().filter(|cells| cells.len() == columns.len());
+        let cells = cells.unwrap_or_else(|| panic!("not a row of {} cells: {line}", columns.len()));
+        cells.iter().map(cell).collect()
+    };
+    Table { rows: lines.map(row).collect(), columns }
 }
 
-fn cells(values: Vec<Value>) -> Result<Vec<Option<String>>, String> {
-    let cell = |value| match value {
-        Value::Null => Ok(None),
-        Value::String(text) => Ok(Some(text)),
-        other => Err(format!("neither null nor a string: {other}")),
-    };
-    values.into_iter().map(cell).collect()
+/// A cell as `python/maxcompute.py` describes it: a text, a number, or the bytes of what is no text.
+fn cell(value: &Value) -> Option<Vec<u8>> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.as_bytes().to_vec()),
+        Value::Number(number) => Some(number.to_string().into_bytes()),
+        other => {
+            let hex = other.get("bytes_hex").and_then(Value::as_str);
+            Some(from_hex(hex.unwrap_or_else(|| panic!("a cell of a type that no test here reads: {other}"))))
+        }
+    }
 }
 
 fn from_hex(text: &str) -> Vec<u8> {
@@ -131,6 +134,17 @@ mod tests {
             row(&[None, Some("abc"), Some("1"), Some("1500000000002"), Some("1")]),
             row(&[Some("k"), Some(""), Some("7"), Some("1500000000003"), Some("0")]),
         ]
+    }
+
+    #[test]
+    fn what_the_readers_print_is_read() {
+        let stdout = br#"{"columns": ["a", "b"], "types": ["string", "bigint"], "count": 2}
+[null, 12]
+["", {"bytes_hex": "00ff"}]
+"#;
+        let output = Output { command: String::new(), code: 0, stdout: stdout.to_vec(), stderr: Vec::new() };
+        let rows = vec![vec![None, Some(b"12".to_vec())], vec![Some(Vec::new()), Some(vec![0, 255])]];
+        assert_eq!(parse(&output), Table { columns: vec!["a".to_owned(), "b".to_owned()], rows });
     }
 
     #[test]

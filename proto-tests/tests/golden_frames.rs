@@ -93,7 +93,7 @@ fn records(bytes: &Bytes, admits: &mut dyn FnMut(&Batch) -> bool) -> Result<Vec<
         let records = batch.decode(&mut decompressor).map_err(|e| e.to_string())?;
         for record in &records {
             let record = record.map_err(|e| e.to_string())?;
-            let text = |bytes: Option<&[u8]>| bytes.map_or("null".into(), String::from_utf8_lossy).into_owned();
+            let text = |bytes: Option<&[u8]>| bytes.map_or_else(|| "null".into(), String::from_utf8_lossy).into_owned();
             let mut line = format!("{} {} {}", record.offset, text(record.key), text(record.value));
             for header in record.headers.iter() {
                 let header = header.map_err(|e| e.to_string())?;

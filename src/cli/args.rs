@@ -48,6 +48,8 @@ pub(super) enum Command {
     Check(super::check::CheckArgs),
     /// Run SQL on MaxCompute and print the result
     Sql(super::sql::SqlArgs),
+    /// Download tables, upload files, look at sessions
+    Tunnel(super::tunnel::TunnelArgs),
     /// Topics, groups, producing and consuming, as kafka-*.sh do
     Kafka(super::kafka::KafkaArgs),
     /// An embedded Kafka broker and a local MaxCompute
@@ -64,6 +66,7 @@ impl Command {
             Self::Run(args) => args.run().await,
             Self::Check(args) => args.run().await,
             Self::Sql(args) => args.run().await,
+            Self::Tunnel(args) => args.run().await,
             Self::Kafka(args) => args.run().await,
             #[cfg(feature = "sandbox")]
             Self::Sandbox(args) => args.run().await,

@@ -14,6 +14,7 @@ mod run;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 mod sql;
+mod tunnel;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -203,12 +203,14 @@ impl Tables {
         account: Account,
         data_dir: Option<PathBuf>,
     ) -> Result<Self, Failure> {
-        let mut config = MaxComputeSandboxConfig::default();
-        config.listen = listen;
-        config.project.clone_from(&account.project);
-        config.access_id.clone_from(&account.access_id);
-        config.access_key = Some(account.access_key.clone());
-        config.data_dir = data_dir;
+        let config = MaxComputeSandboxConfig {
+            listen,
+            project: account.project.clone(),
+            access_id: account.access_id.clone(),
+            access_key: Some(account.access_key.clone()),
+            data_dir,
+            ..MaxComputeSandboxConfig::default()
+        };
         let failed = |error| Failure::new(code::CANNOT_CREATE, format!("cannot start the local MaxCompute: {error}"));
         let local = maxcompute::start(config).await.map_err(failed)?;
         Ok(Self { local, account })

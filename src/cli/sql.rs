@@ -7,14 +7,20 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
+use jiff::tz::TimeZone;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::connection::{SourceOptions, maxcompute_config, maxcompute_failure, read};
 use super::failure::code;
+use super::tunnel::{self, Printer, values::cell};
 use super::{Failure, out};
 use crate::limits::JOB_FILE_BYTES_MAX;
-use crate::tunnel::{MaxCompute, SqlInstance, SqlOutput};
+use crate::tunnel::{Error, MaxCompute, ReadOptions, SqlInstance, SqlOutput};
 use split::Statement;
+
+/// A result's own text holds no more rows than this on most projects (READ_TABLE_MAX_ROW), and not every service says that it
+/// left some out.
+const RESULT_ROWS_MAX: usize = 10_000;
 
 /// Statements come from -e, from the command line, from -f, or from standard input; `;` parts them. `set KEY=VALUE;` is a
 /// setting for the statements after it.
@@ -78,7 +84,7 @@ impl SqlArgs {
         let connection = self.sources.odps(&self.datasource)?;
         let mut config = maxcompute_config(&connection);
         config.retry.retries_max = self.retries;
-        let failure = |error: crate::tunnel::Error| maxcompute_failure(&error, &connection.source);
+        let failure = |error: Error| maxcompute_failure(&error, &connection.source);
         let client = MaxCompute::new(config).map_err(failure)?;
         let mut stop = Stop::new()?;
         let mut hints = self.hints.clone();
@@ -95,6 +101,15 @@ impl SqlArgs {
                         result = instance.wait() => result.map_err(failure)?,
                         code = stop.asked() => return Ok(cancelled(&instance, code).await),
                     };
+                    if result.is_truncated || result.rows.len() >= RESULT_ROWS_MAX {
+                        let printed = tokio::select! {
+                            printed = self.print_whole(&instance, &result, &hints) => printed.map_err(failure)?,
+                            code = stop.asked() => return Ok(ExitCode::from(code)),
+                        };
+                        if printed {
+                            continue;
+                        }
+                    }
                     self.print(&result);
                 }
             }
@@ -121,6 +136,65 @@ impl SqlArgs {
                 Ok(text)
             }
         }
+    }
+
+    /// Prints all rows of a result that is too large for the service's own text of it, through the instance tunnel. False
+    /// when that is not to be had, or when the text holds every row; nothing has been printed then.
+    async fn print_whole(
+        &self,
+        instance: &SqlInstance,
+        result: &SqlOutput,
+        hints: &[(&str, &str)],
+    ) -> Result<bool, Error> {
+        let (download, is_capped) = match instance.download().await {
+            Ok(found) => found,
+            // The rows that are here are still worth printing; `print` says that there are more.
+            Err(error) => {
+                out::talk(&format!("warning: {error}"));
+                return Ok(false);
+            }
+        };
+        let have = u64::try_from(result.rows.len()).unwrap_or(u64::MAX);
+        if download.rows() <= have {
+            return Ok(false);
+        }
+        let zone = hints.iter().rev().find(|(name, _)| *name == "odps.sql.timezone");
+        let zone = zone.and_then(|(_, name)| TimeZone::get(name).ok()).unwrap_or(TimeZone::UTC);
+        let has_moments = download.schema().columns.iter().any(|column| column.type_.holds_instant());
+        if has_moments {
+            let name = zone.iana_name().unwrap_or("UTC");
+            out::talk(&format!("DATETIME and TIMESTAMP are in {name}; set odps.sql.timezone for another zone"));
+        }
+        let mut reader = download.read(&ReadOptions::default())?;
+        let columns: Vec<String> = download.schema().columns.iter().map(|column| column.name.clone()).collect();
+        let count = match self.output {
+            Format::Csv => {
+                let mut printer = Printer::new(tunnel::Format::Csv, download.schema().clone(), zone);
+                printer.print_all(&mut reader).await?
+            }
+            Format::Table | Format::Json => {
+                let mut rows = Vec::new();
+                while let Some(row) = reader.next_row().await? {
+                    let cells = download.schema().columns.iter().zip(&row);
+                    let cells = cells.map(|(column, value)| {
+                        cell(&column.type_, value, &zone).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+                    });
+                    rows.push(cells.collect::<Vec<Option<String>>>());
+                }
+                out::data(&match self.output {
+                    Format::Table => out::table::bordered(&columns, &rows),
+                    _ => out::table::json(&columns, &rows),
+                });
+                rows.len() as u64
+            }
+        };
+        if self.output == Format::Table {
+            out::talk(&format!("({count} rows)"));
+        }
+        if is_capped {
+            out::talk("warning: the project lets out no more rows than these");
+        }
+        Ok(true)
     }
 
     fn print(&self, result: &SqlOutput) {

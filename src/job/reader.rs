@@ -294,7 +294,7 @@ fn tell_zone(section: &Section<'_>, context: &Context<'_>) {
     let date_time = ["beginDateTime", "endDateTime"].into_iter().find_map(|key| section.node(key));
     if let Some(node) = date_time.filter(|_| !section.has("timeZone")) {
         let offset = context.zone.to_fixed_offset().map(|offset| format!("GMT{offset}"));
-        let name = context.zone.iana_name().map(str::to_owned).or(offset.ok()).unwrap_or_default();
+        let name = context.zone.iana_name().map(str::to_owned).or_else(|| offset.ok()).unwrap_or_default();
         context
             .report
             .info(&node.place, format!("{} names no timeZone: date-times are read in {name}", section.name()));

@@ -123,8 +123,9 @@ async fn prepare(spec: &JobSpec) -> Result<Prepared, RunError> {
     // The columns are checked before anything is created; the session may still lower the field limit.
     Converter::new(reader, writer, &spec.settings.time_zone, &table.schema, FIELD_BYTES_MAX)
         .map_err(|error| config(format!("table {}: {error}", writer.table)))?;
-    if reader.columns.len() < writer_columns(spec, &table) {
-        log::warn!("the writer has more columns than the reader: the remaining ones are NULL");
+    // Named columns are counted when the job is read; those of "*" are known only now.
+    if writer.columns == job::WriterColumns::All && reader.columns.len() < table.schema.columns.len() {
+        log::warn!("the table has more columns than the reader: the remaining ones are NULL");
     }
     let client = Client::connect(client_config(spec)?).await.map_err(|error| kafka_failure(&error))?;
     let topic = client.topic(&reader.topic).await.map_err(|error| kafka_failure(&error))?;
@@ -163,13 +164,6 @@ async fn prepare(spec: &JobSpec) -> Result<Prepared, RunError> {
         None => format!("{}.{}", connection.project, writer.table),
     };
     Ok(Prepared { client, maxcompute, partition, plan, target_name })
-}
-
-fn writer_columns(spec: &JobSpec, table: &Table) -> usize {
-    match &spec.writer.columns {
-        job::WriterColumns::All => table.schema.columns.len(),
-        job::WriterColumns::Named(names) => names.len(),
-    }
 }
 
 /// The partition that is written, in the table's order; none for an unpartitioned table.
@@ -273,6 +267,12 @@ async fn open_session(spec: &JobSpec, prepared: &Prepared) -> Result<Arc<Upload>
     })?;
     let manner = if spec.writer.truncate { "replaces the target when it commits" } else { "appends" };
     log::info!("upload session {} created, {manner}", upload.id());
+    if !spec.writer.truncate {
+        log::warn!(
+            "truncate is false: if this process dies after MaxCompute's commit and before the group's offsets are committed, \
+             the next run appends the same rows again"
+        );
+    }
     Ok(Arc::new(upload))
 }
 

@@ -119,6 +119,17 @@ impl ColumnType {
         matches!(self, Self::Array(_) | Self::Map(..) | Self::Struct(_))
     }
 
+    /// Whether values are instants, or hold some: DATETIME and TIMESTAMP, which show differently in another time zone.
+    pub fn holds_instant(&self) -> bool {
+        match self {
+            Self::Datetime | Self::Timestamp => true,
+            Self::Array(element) => element.holds_instant(),
+            Self::Map(key, value) => key.holds_instant() || value.holds_instant(),
+            Self::Struct(fields) => fields.iter().any(|field| field.type_.holds_instant()),
+            _ => false,
+        }
+    }
+
     /// Whether the value is bytes on the wire that a length precedes and that SQL shows as text:
     /// STRING, CHAR, VARCHAR and JSON, but not BINARY or DECIMAL.
     pub const fn is_text(&self) -> bool {

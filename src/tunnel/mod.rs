@@ -1,4 +1,4 @@
-//! MaxCompute: tables, the row stream, upload sessions and SQL instances.
+//! MaxCompute: tables, the row stream, upload and download sessions, and SQL instances.
 //!
 //! Layers, from bytes to calls: the pure files ([`ColumnType`], [`TableSchema`], [`PartitionSpec`], [`Value`], [`encode`],
 //! [`sign`]) never do I/O; `session` holds the sans-io machines; `http` is the only file that names an HTTP client; the
@@ -20,7 +20,10 @@ mod text;
 mod value;
 mod xml;
 
-pub use client::{MaxCompute, MaxComputeConfig, SqlInstance, SqlOutput, Table, Upload, UploadOptions};
+pub use client::{
+    Download, MaxCompute, MaxComputeConfig, ReadOptions, RowReader, SqlInstance, SqlOutput, Table, Upload,
+    UploadOptions,
+};
 pub use column_type::{ColumnType, DecimalShape, StructField, TypeTextError};
 pub use credentials::Credentials;
 pub use encode::{RowDecoder, RowEncoder};

@@ -100,6 +100,29 @@ impl TableSchema {
         index_of(&self.partition_keys, name)
     }
 
+    /// The places of the columns called `names`, in the order of `names`.
+    ///
+    /// # Errors
+    /// What to tell a person: a name that no column has (partition keys are named as such), or one that is given twice.
+    pub fn places(&self, names: &[impl AsRef<str>]) -> Result<Vec<usize>, String> {
+        let mut places = Vec::new();
+        for name in names.iter().map(AsRef::as_ref) {
+            let shown = name.escape_debug();
+            match self.column_index(name) {
+                Some(place) if places.contains(&place) => return Err(format!("column \"{shown}\" is named twice")),
+                Some(place) => places.push(place),
+                None if self.partition_key_index(name).is_some() => {
+                    return Err(format!("\"{shown}\" is a partition key: its value is the partition's, not a row's"));
+                }
+                None => {
+                    let known: Vec<&str> = self.columns.iter().map(|column| column.name.as_str()).collect();
+                    return Err(format!("no column \"{shown}\"; there are {}", known.join(", ")));
+                }
+            }
+        }
+        Ok(places)
+    }
+
     /// Whether the table has partitions.
     pub const fn is_partitioned(&self) -> bool {
         !self.partition_keys.is_empty()
@@ -185,6 +208,18 @@ mod tests {
         assert_eq!(schema.column_index("pt"), None);
         assert_eq!(schema.partition_key_index("PT"), Some(0));
         assert!(schema.is_partitioned());
+    }
+
+    #[test]
+    fn columns_are_found_by_name_once() {
+        let schema = TableSchema::from_json(
+            r#"{"columns":[{"name":"a","type":"bigint"},{"name":"b","type":"string"}],"partitionKeys":[{"name":"pt","type":"string"}]}"#,
+        )
+        .unwrap();
+        assert_eq!(schema.places(&["B", "a"]), Ok(vec![1, 0]));
+        assert!(schema.places(&["c"]).unwrap_err().contains("there are a, b"));
+        assert!(schema.places(&["a", "A"]).unwrap_err().contains("twice"));
+        assert!(schema.places(&["pt"]).unwrap_err().contains("partition key"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -22,8 +22,6 @@ pub(crate) struct Request {
     pub(crate) api: i16,
     /// Body without header.
     pub(crate) body: Vec<u8>,
-    /// How many connections the peer had taken before this one.
-    pub(crate) connection: usize,
 }
 
 /// What the peer does about a request.
@@ -58,7 +56,6 @@ impl Peer {
         let script = Arc::new(script);
         let (stop, open) = (stopped.clone(), streams.clone());
         thread::spawn(move || {
-            let connections = AtomicUsize::new(0);
             for stream in listener.incoming() {
                 let Ok(stream) = stream else { return };
                 if stop.load(Ordering::SeqCst) {
@@ -66,10 +63,9 @@ impl Peer {
                 }
                 let copy = stream.try_clone().expect("a second handle");
                 open.lock().unwrap_or_else(PoisonError::into_inner).push(copy);
-                let connection = connections.fetch_add(1, Ordering::SeqCst);
                 let script = script.clone();
                 // The connection ends when either side closes it; there is nobody to tell.
-                thread::spawn(move || serve(stream, connection, address.port(), &*script).unwrap_or_default());
+                thread::spawn(move || serve(stream, address.port(), &*script).unwrap_or_default());
             }
         });
         Self { address, stopped, streams }
@@ -92,12 +88,7 @@ impl Drop for Peer {
     }
 }
 
-fn serve(
-    mut stream: TcpStream,
-    connection: usize,
-    port: u16,
-    script: &(impl Fn(&Request, u16) -> Reply + ?Sized),
-) -> std::io::Result<()> {
+fn serve(mut stream: TcpStream, port: u16, script: &(impl Fn(&Request, u16) -> Reply + ?Sized)) -> std::io::Result<()> {
     loop {
         let mut size = [0; 4];
         stream.read_exact(&mut size)?;
@@ -111,7 +102,7 @@ fn serve(
             (API_VERSIONS, 0) => versions(0),
             // As brokers older than 2.4 answer what they do not know.
             (API_VERSIONS, _) => versions(35),
-            _ => script(&Request { api, body, connection }, port),
+            _ => script(&Request { api, body }, port),
         };
         match reply {
             Reply::Answer(body) => stream.write_all(&framed(&correlation, &body))?,

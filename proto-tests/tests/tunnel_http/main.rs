@@ -14,8 +14,8 @@ use bytes::Bytes;
 use forebay::limits::ANSWER_BYTES_MAX;
 use forebay::tunnel::encode::{Compression, Inflater};
 use forebay::tunnel::{
-    BodyError, Credentials, ErrorKind, MaxCompute, MaxComputeConfig, PartitionSpec, RowDecoder, RowEncoder, Upload,
-    UploadOptions, Value,
+    BodyError, Credentials, ErrorKind, MaxCompute, MaxComputeConfig, PartitionSpec, ReadOptions, RowDecoder,
+    RowEncoder, Upload, UploadOptions, Value,
 };
 use futures_util::{Stream, StreamExt as _, stream};
 use server::{ACCESS_ID, ACCESS_KEY, Asked, Reply, Service};
@@ -388,6 +388,23 @@ async fn sessions_that_cannot_be_understood_are_refused() {
     let service = Service::start(|_, _| Reply::ok(session("NORMAL", "")).with("odps-tunnel-date-transform", "true"));
     let error = client(&service).create_upload("t", None, UploadOptions::default()).await.unwrap_err();
     assert!(error.to_string().contains("DATETIME"), "{error}");
+}
+
+#[tokio::test]
+async fn rows_without_their_trailer_are_not_all_there_are() {
+    // However cleanly the answer ends, and whatever length it announced.
+    let service = Service::start(|asked, _| match asked.line() {
+        line if line.starts_with("POST ") => Reply::ok(
+            r#"{"DownloadID":"D1","Status":"NORMAL","RecordCount":2,"Schema":{"columns":[{"name":"id","type":"bigint"}]}}"#,
+        ),
+        _ => Reply::ok("").with("x-odps-request-id", "R7"),
+    });
+    let download = client(&service).create_download("t", None).await.unwrap();
+    let mut reader = download.read(&ReadOptions::default()).unwrap();
+    let error = reader.next_row().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("before its trailer"), "{error}");
+    assert_eq!(service.count("GET /projects/p/tables/t?data"), 4);
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Result tables: for people, for spreadsheets, for programs.
 
+use std::borrow::Cow;
+
 use comfy_table::{ContentArrangement, ContentLineStyle, LineStyle, Table, TableStyle};
 
 /// The look of odpscmd's and mysql's tables.
@@ -24,14 +26,27 @@ pub(crate) fn bordered(columns: &[String], rows: &[Vec<Option<String>>]) -> Stri
 
 /// CSV with a header line. NULL is `\N`, as in MaxCompute's own results; an empty text is quoted.
 pub(crate) fn csv(columns: &[String], rows: &[Vec<Option<String>>]) -> String {
-    let mut out = columns.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(",");
-    out.push('\n');
+    let mut out = Vec::new();
+    csv_row(&mut out, columns.iter().map(|name| Some(name.as_bytes().into())));
     for row in rows {
-        let values = row.iter().map(|value| value.as_deref().map_or_else(|| "\\N".to_owned(), quoted));
-        out.push_str(&values.collect::<Vec<_>>().join(","));
-        out.push('\n');
+        csv_row(&mut out, row.iter().map(|value| value.as_deref().map(|text| text.as_bytes().into())));
     }
-    out
+    // Texts go in whole, so what comes out is text.
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// Appends one line of CSV; values are any bytes.
+pub(crate) fn csv_row<'a>(out: &mut Vec<u8>, values: impl Iterator<Item = Option<Cow<'a, [u8]>>>) {
+    for (place, value) in values.enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        match value {
+            None => out.extend_from_slice(b"\\N"),
+            Some(value) => quoted(out, &value),
+        }
+    }
+    out.push(b'\n');
 }
 
 /// A JSON array with one object a line. Values are texts or null; of columns with the same name the last one counts.
@@ -57,9 +72,20 @@ fn visible(text: &str) -> String {
     out
 }
 
-fn quoted(text: &str) -> String {
-    let plain = !text.is_empty() && text != "\\N" && !text.contains(['"', ',', '\n', '\r']) && text.trim() == text;
-    if plain { text.to_owned() } else { format!("\"{}\"", text.replace('"', "\"\"")) }
+fn quoted(out: &mut Vec<u8>, value: &[u8]) {
+    let special = |byte: &u8| matches!(byte, b'"' | b',' | b'\n' | b'\r');
+    let plain = !value.is_empty() && value != b"\\N" && !value.iter().any(special) && value.trim_ascii() == value;
+    if plain {
+        return out.extend_from_slice(value);
+    }
+    out.push(b'"');
+    for byte in value {
+        if *byte == b'"' {
+            out.push(b'"');
+        }
+        out.push(*byte);
+    }
+    out.push(b'"');
 }
 
 #[cfg(test)]

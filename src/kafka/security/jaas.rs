@@ -93,7 +93,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn read(text: &str) -> Result<(String, Vec<(String, String)>), &'static str> {
+    type Parts = (String, Vec<(String, String)>);
+
+    fn read(text: &str) -> Result<Parts, &'static str> {
         parse(text).map(|jaas| (jaas.module, jaas.options))
     }
 

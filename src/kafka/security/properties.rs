@@ -63,8 +63,8 @@ impl SecurityConfig {
                         return Err(unsupported(name, &text));
                     }
                 }
-                self.username = jaas.option("username").map(str::to_owned).or(self.username.take());
-                self.password = jaas.option("password").map(Secret::new).or(self.password.take());
+                self.username = jaas.option("username").map(str::to_owned).or_else(|| self.username.take());
+                self.password = jaas.option("password").map(Secret::new).or_else(|| self.password.take());
                 Ok(())
             }
             // The token comes from the file; what the module could make by itself is for tests of Java's.

@@ -196,6 +196,8 @@ impl Instances {
     pub(super) fn result(&self, id: &str) -> Result<Answer, Refusal> {
         let instance = self.find(id)?;
         let outcome = instance.outcome();
+        let left_out =
+            matches!(&outcome, Some(Outcome::Success(SqlOutput::Rows(rows))) if rows.segment.rows > READ_TABLE_MAX_ROW);
         let (status, format, text) = match outcome {
             None => ("Running", "text", String::new()),
             Some(Outcome::Cancelled) => ("Cancelled", "text", "ODPS-0420061: Instance has been cancelled".to_owned()),
@@ -210,9 +212,10 @@ impl Instances {
             }
         };
         let body = format!(
-            "<Instance><Tasks><Task Type=\"SQL\"><Name>{}</Name>{}<Status>{status}</Status></Task></Tasks></Instance>",
+            "<Instance><Tasks><Task Type=\"SQL\"><Name>{}</Name>{}{}<Status>{status}</Status></Task></Tasks></Instance>",
             escape(&instance.task),
             result_element(format, &text),
+            if left_out { TRUNCATED } else { "" },
         );
         Ok(self.with_times(&instance, Answer::xml(&body)))
     }
@@ -344,6 +347,10 @@ impl Instance {
         }
     }
 }
+
+/// What stands beside a result that does not hold every row.
+const TRUNCATED: &str =
+    "<ResultDescriptor><![CDATA[{\"IsSelect\":true,\"SelectResultStatus\":\"Truncated\"}]]></ResultDescriptor>";
 
 /// The `Result` element. Text that XML would change or cannot hold goes as Base64.
 fn result_element(format: &str, text: &str) -> String {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{MaxComputeConfig, check_name, configured_endpoint};
 use crate::tunnel::endpoint::Endpoint;
 use crate::tunnel::error::{Error, ErrorKind};
-use crate::tunnel::http::{Answer, Body, BodyStream, Call, Http, Method};
+use crate::tunnel::http::{Answer, Body, BodyStream, Call, Http, Incoming, Method};
 use crate::tunnel::session::{Fault, FaultClass, Next, Retry};
 use crate::tunnel::sign;
 
@@ -202,6 +202,24 @@ impl Connection {
         answer.map_err(|error| error.during(&request.what))
     }
 
+    /// Sends `request` once and gives the answer before its body has come; one that is not a success is an error.
+    ///
+    /// # Errors
+    /// As [`Connection::send_once`].
+    pub(super) async fn open_once(&self, request: &Request<'_>, trace: Trace) -> Result<Incoming, Error> {
+        let exchange = async {
+            let endpoint = self.endpoint(request.host).await?;
+            let incoming = self.http.open(self.signed(&endpoint, request, trace, Body::Empty, false)).await?;
+            if incoming.head().is_success() {
+                return Ok(incoming);
+            }
+            let error = incoming.read_all().await?.into_error(self.http.wall_clock());
+            Err(self.noted(request.host, error))
+        };
+        let incoming: Result<Incoming, Error> = exchange.await;
+        incoming.map_err(|error| error.during(&request.what))
+    }
+
     async fn endpoint(&self, host: Host) -> Result<Endpoint, Error> {
         match host {
             Host::Odps => Ok(self.odps.clone()),
@@ -270,8 +288,10 @@ impl Connection {
             ("Date", sign::http_date(now)),
             ("User-Agent", config.user_agent.clone()),
             ("x-odps-user-agent", config.user_agent.clone()),
-            ("Accept-Encoding", "identity".to_owned()),
         ];
+        if !request.headers.iter().any(|(name, _)| *name == "Accept-Encoding") {
+            headers.push(("Accept-Encoding", "identity".to_owned()));
+        }
         if request.host == Host::Tunnel {
             if let Some(quota) = &config.quota {
                 query.push(("quotaName", quota.clone()));

@@ -147,6 +147,10 @@ impl SqlInstance {
         self.client.connection.send(&request).await.map(|_| ())
     }
 
+    pub(super) const fn client(&self) -> &MaxCompute {
+        &self.client
+    }
+
     fn request(&self, method: Method, verb: &str) -> Request<'_> {
         let path = vec!["projects", self.client.config().project.as_str(), "instances", self.id.as_str()];
         Request::new(Host::Odps, method, path, format!("{verb} SQL instance {}", self.id))

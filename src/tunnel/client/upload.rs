@@ -18,7 +18,7 @@ use crate::tunnel::http::{Answer, BodyError, BodyStream, Method};
 use crate::tunnel::partition::PartitionSpec;
 use crate::tunnel::schema::TableSchema;
 use crate::tunnel::session::{
-    Commit, CommitAnswer, CommitFailure, CommitRequest, Fault, FaultClass, UploadStatus, UploadedBlock,
+    Commit, CommitAnswer, CommitFailure, CommitRequest, Fault, FaultClass, Next, Retry, UploadStatus, UploadedBlock,
 };
 
 /// How a session is created.
@@ -121,7 +121,8 @@ impl MaxCompute {
         self.upload_of(table, partition, compression, &answer).map_err(|error| error.during(what))
     }
 
-    fn target(&self, table: &str, partition: Option<&str>) -> String {
+    /// A table or partition, for messages.
+    pub(super) fn target(&self, table: &str, partition: Option<&str>) -> String {
         let table = self.full_name(table);
         match partition {
             Some(partition) => format!("table \"{table}\" partition \"{partition}\""),
@@ -215,6 +216,29 @@ impl Upload {
         self.0.client.connection.send_stream(&request, trace, body).await?;
         self.0.traces.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         Ok(())
+    }
+
+    /// Sends one block that is at hand whole, as often as the client's retry policy allows, with the same bytes under the same
+    /// id.
+    ///
+    /// # Errors
+    /// As [`Upload::put_block`]; the last attempt's.
+    pub async fn put_block_bytes(&self, id: u32, block: Bytes) -> Result<(), Error> {
+        let connection = &self.0.client.connection;
+        let mut retry = Retry::new(connection.config().retry, connection.elapsed(), random_seed());
+        loop {
+            let body = futures_util::stream::iter([Ok(block.clone())]);
+            let Err(error) = self.put_block(id, body).await else { return Ok(()) };
+            let now = connection.elapsed();
+            match retry.after(now, Fault::from(&error)) {
+                Next::At(at) => {
+                    let pause = at.saturating_sub(now);
+                    log::warn!("{error}; again in {:.1} s", pause.as_secs_f64());
+                    tokio::time::sleep(pause).await;
+                }
+                Next::GiveUp => return Err(error.with_attempts(retry.attempts())),
+            }
+        }
     }
 
     /// The session's state.

@@ -2,9 +2,10 @@
 
 use std::io::{self, Read, Write};
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use flate2::read::ZlibDecoder;
 use flate2::write::ZlibEncoder;
+use flate2::{Decompress, FlushDecompress, Status};
 
 /// How a block's body is packed on its way. The CRCs inside are over the unpacked values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -145,6 +146,73 @@ impl<R: Read> Inflater<R> {
     }
 }
 
+/// Unpacks a body that arrives in pieces.
+///
+/// Push pieces as they come and call [`Unpacker::next_piece`] until it gives `None`. Output comes in bounded pieces, so what the
+/// body claims to unpack to is never held at once.
+#[derive(Debug)]
+pub struct Unpacker {
+    inner: UnpackerOf,
+    waiting: Bytes,
+}
+
+#[derive(Debug)]
+enum UnpackerOf {
+    Plain,
+    Zlib(Decompress),
+    /// The packed body has come to its own end.
+    Ended,
+}
+
+/// Largest piece of output, in bytes.
+const UNPACKED_PIECE_BYTES: usize = 64 * 1024;
+
+impl Unpacker {
+    /// For a body packed with `compression`.
+    pub fn new(compression: Compression) -> Self {
+        let inner = match compression {
+            Compression::None => UnpackerOf::Plain,
+            Compression::Deflate => UnpackerOf::Zlib(Decompress::new(true)),
+        };
+        Self { inner, waiting: Bytes::new() }
+    }
+
+    /// Takes the next piece. What waited from the piece before is dropped: ask for all of it first.
+    pub fn push(&mut self, piece: Bytes) {
+        self.waiting = piece;
+    }
+
+    /// The next output, never empty, or `None` when more input is needed.
+    ///
+    /// # Errors
+    /// [`CompressError::Corrupt`]: the body is damaged, or goes on after its end.
+    pub fn next_piece(&mut self) -> Result<Option<Bytes>, CompressError> {
+        let corrupt = |why: &str| Err(CompressError::Corrupt(io::Error::new(io::ErrorKind::InvalidData, why)));
+        match &mut self.inner {
+            UnpackerOf::Plain if self.waiting.is_empty() => Ok(None),
+            UnpackerOf::Plain => Ok(Some(std::mem::take(&mut self.waiting))),
+            UnpackerOf::Ended if self.waiting.is_empty() => Ok(None),
+            UnpackerOf::Ended => corrupt("bytes after the end"),
+            UnpackerOf::Zlib(inflate) => {
+                let mut out = Vec::with_capacity(UNPACKED_PIECE_BYTES);
+                let before = inflate.total_in();
+                let status = inflate.decompress_vec(&self.waiting, &mut out, FlushDecompress::None);
+                let used = usize::try_from(inflate.total_in().saturating_sub(before)).unwrap_or(usize::MAX);
+                let status = status.map_err(|error| CompressError::Corrupt(error.into()))?;
+                self.waiting.advance(used.min(self.waiting.len()));
+                if status == Status::StreamEnd {
+                    self.inner = UnpackerOf::Ended;
+                }
+                match (out.is_empty(), self.waiting.is_empty()) {
+                    (false, _) => Ok(Some(Bytes::from(out))),
+                    (true, true) => Ok(None),
+                    (true, false) => corrupt("it does not go on"),
+                }
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
@@ -166,5 +234,33 @@ mod tests {
         for end in 0..packed.len() {
             assert!(Inflater::new(&packed[..end], 4000).read_all().is_err(), "{end}");
         }
+    }
+
+    #[test]
+    fn a_body_unpacks_in_pieces_of_any_size() {
+        let body: Vec<u8> = (0..200_000_u32).flat_map(|n| (n / 7).to_le_bytes()).collect();
+        let mut deflater = Deflater::new();
+        let mut packed = deflater.push(&body).unwrap().to_vec();
+        packed.extend_from_slice(&deflater.finish().unwrap());
+        for size in [1, 100, packed.len()] {
+            let mut unpacker = Unpacker::new(Compression::Deflate);
+            let mut out = Vec::new();
+            for piece in packed.chunks(size) {
+                unpacker.push(Bytes::copy_from_slice(piece));
+                while let Some(bytes) = unpacker.next_piece().unwrap() {
+                    out.extend_from_slice(&bytes);
+                }
+            }
+            assert_eq!(out.len(), body.len());
+            assert!(out == body);
+        }
+        let mut unpacker = Unpacker::new(Compression::Deflate);
+        unpacker.push(Bytes::from_static(b"not zlib at all"));
+        assert!(matches!(unpacker.next_piece(), Err(CompressError::Corrupt(_))));
+        packed.push(0);
+        let mut unpacker = Unpacker::new(Compression::Deflate);
+        unpacker.push(packed.into());
+        let end = std::iter::from_fn(|| unpacker.next_piece().transpose()).find_map(Result::err);
+        assert!(matches!(end, Some(CompressError::Corrupt(_))));
     }
 }

@@ -1,6 +1,7 @@
 //! Bytes to rows, strictly.
 
-use super::{END_RECORD, META_CHECKSUM, META_COUNT, NANOS_PER_SECOND, WIRE_VARINT};
+use super::decimal::without_exponent;
+use super::{END_RECORD, META_CHECKSUM, META_COUNT, METRICS_END, NANOS_PER_SECOND, WIRE_DELIMITED, WIRE_VARINT};
 use crate::limits::FIELD_BYTES_MAX;
 use crate::tunnel::column_type::ColumnType;
 use crate::tunnel::schema::TableSchema;
@@ -20,6 +21,7 @@ use crate::wire::{Crc32c, DecodeError, DecodeFault, Reader, uvarint_len};
 pub struct RowDecoder {
     types: Vec<ColumnType>,
     field_bytes_max: usize,
+    takes_metrics: bool,
     buf: Vec<u8>,
     /// Bytes of `buf` that have been decoded.
     used: usize,
@@ -55,6 +57,7 @@ impl RowDecoder {
             row: vec![Value::Null; types.len()],
             types,
             field_bytes_max: FIELD_BYTES_MAX,
+            takes_metrics: false,
             buf: Vec::new(),
             used: 0,
             dropped: 0,
@@ -71,6 +74,19 @@ impl RowDecoder {
     pub const fn with_field_bytes_max(mut self, field_bytes_max: usize) -> Self {
         self.field_bytes_max = field_bytes_max;
         self
+    }
+
+    /// The same for a download, whose trailer may hold the service's metrics between count and checksum; they are stepped
+    /// over.
+    #[must_use]
+    pub const fn with_metrics(mut self) -> Self {
+        self.takes_metrics = true;
+        self
+    }
+
+    /// Whether the trailer has been read: the stream is whole.
+    pub fn is_whole(&self) -> bool {
+        self.stage == Stage::End
     }
 
     /// Rows decoded so far.
@@ -162,6 +178,17 @@ impl RowDecoder {
                 self.stage = Stage::Checksum;
                 Step::Trailer
             }
+            // Text in field 1, then its end and a checksum of which the SDKs do not agree what it covers.
+            (Stage::Checksum, 1) if self.takes_metrics => {
+                expect_wire_type(&reader, wire_type, WIRE_DELIMITED)?;
+                hashed_bytes(&mut reader, &mut Crc32c::new(), METRICS_BYTES_MAX, "metrics")?;
+                Step::Trailer
+            }
+            (Stage::Checksum, METRICS_END) if self.takes_metrics => {
+                expect_wire_type(&reader, wire_type, WIRE_VARINT)?;
+                reader.uvarint64("metrics_crc")?;
+                Step::Trailer
+            }
             (Stage::Checksum, META_CHECKSUM) => {
                 expect_wire_type(&reader, wire_type, WIRE_VARINT)?;
                 checked_crc(&mut reader, self.stream_crc.value(), "crc_of_crcs")?;
@@ -188,6 +215,9 @@ impl RowDecoder {
         Ok(step)
     }
 }
+
+/// Largest text of metrics in a trailer, in bytes.
+const METRICS_BYTES_MAX: usize = 64 * 1024;
 
 /// A field number and a wire type, in their shortest form.
 fn tag(reader: &mut Reader<'_>) -> Result<(u32, u32), DecodeError> {
@@ -285,7 +315,10 @@ fn value(
         }
         T::Decimal(_) => {
             let text = str::from_utf8(hashed_bytes(reader, crc, bytes_max, "decimal")?);
-            Value::Decimal(text.map_err(|_| reader.error(DecodeFault::NotUtf8, "decimal"))?.to_owned())
+            let text = text.map_err(|_| reader.error(DecodeFault::NotUtf8, "decimal"))?;
+            // Values are plain digits from here on, whoever wrote them.
+            let plain = if text.contains(['e', 'E']) { without_exponent(text) } else { None };
+            Value::Decimal(plain.unwrap_or_else(|| text.to_owned()))
         }
         T::Timestamp | T::TimestampNtz => match hashed_timestamp(reader, crc)? {
             (seconds, nanos @ 0..NANOS_PER_SECOND) => Value::Timestamp { seconds, nanos },
@@ -504,5 +537,24 @@ mod tests {
         }
         let error = error.unwrap();
         assert_eq!((error.field, error.at), ("crc_of_crcs", body.len()));
+    }
+
+    #[test]
+    fn metrics_in_a_trailer_are_stepped_over_only_where_they_are_expected() {
+        let (schema, rows, body) = sample();
+        // The checksum is the last field: a tag of four bytes and its varint.
+        let tag = [0xf8, 0xff, 0xff, 0x7f];
+        let at = body.windows(4).rposition(|window| window == tag).unwrap();
+        let mut with_metrics = body[..at].to_vec();
+        with_metrics.extend([0x0a, 2, b'{', b'}', 0x80, 0xf0, 0xff, 0x7f, 5]);
+        with_metrics.extend_from_slice(&body[at..]);
+        let mut decoder = RowDecoder::new(&schema).with_metrics();
+        for piece in with_metrics.chunks(3) {
+            decoder.push(piece);
+            while decoder.next_row().unwrap().is_some() {}
+        }
+        assert!(decoder.is_whole());
+        assert_eq!(decoder.finish().unwrap(), rows.len() as u64);
+        assert!(rows_of(&schema, &with_metrics).is_err());
     }
 }

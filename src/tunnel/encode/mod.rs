@@ -11,10 +11,11 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::panic)]
 
 mod compress;
+mod decimal;
 mod decoder;
 mod encoder;
 
-pub use compress::{CompressError, Compression, Deflater, Inflater};
+pub use compress::{CompressError, Compression, Deflater, Inflater, Unpacker};
 pub use decoder::RowDecoder;
 pub use encoder::RowEncoder;
 
@@ -24,6 +25,9 @@ const END_RECORD: u32 = 33_553_408;
 const META_COUNT: u32 = 33_554_430;
 /// The CRC over the rows' CRCs, in the trailer.
 const META_CHECKSUM: u32 = 33_554_431;
+
+/// Ends the metrics that the trailer of a download may hold.
+const METRICS_END: u32 = 33_554_176;
 
 /// Wire type of varints.
 const WIRE_VARINT: u32 = 0;

@@ -117,6 +117,14 @@ impl Http {
     /// is not to be trusted; [`ErrorKind::Body`] when the body's own stream failed; [`ErrorKind::Decode`] when the answer is
     /// larger than [`ANSWER_BYTES_MAX`].
     pub(super) async fn send(&self, call: Call) -> Result<Answer, Error> {
+        self.open(call).await?.read_all().await
+    }
+
+    /// Sends `call` and reads the head of the answer, whatever its status; the body is read piece by piece.
+    ///
+    /// # Errors
+    /// As [`Http::send`], but for the body.
+    pub(super) async fn open(&self, call: Call) -> Result<Incoming, Error> {
         let method = match call.method {
             Method::Get => reqwest::Method::GET,
             Method::Post => reqwest::Method::POST,
@@ -143,39 +151,69 @@ impl Http {
                 return Err(Error::new(ErrorKind::Unavailable, format!("{host}: no answer for {seconds} s")));
             }
         };
-        read_answer(response, &host, call.answer_timeout).await
+        let headers = response.headers().iter();
+        let headers: Vec<(String, String)> = headers
+            .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+            .collect();
+        let head = Answer { status: response.status().as_u16(), headers, body: Bytes::new() };
+        Ok(Incoming { head, response, host, answer_timeout: call.answer_timeout })
     }
 }
 
-/// Reads the body of an answer, bounded in size and in the time between two pieces.
-async fn read_answer(mut response: reqwest::Response, host: &str, answer_timeout: Duration) -> Result<Answer, Error> {
-    let status = response.status().as_u16();
-    let headers = response.headers().iter();
-    let headers: Vec<(String, String)> = headers
-        .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
-        .collect();
-    let is_success = (200..300).contains(&status);
-    let bytes_max = if is_success { ANSWER_BYTES_MAX } else { ERROR_ANSWER_BYTES_MAX };
-    let mut body = BytesMut::new();
-    loop {
-        let chunk = match tokio::time::timeout(answer_timeout, response.chunk()).await {
-            Ok(Ok(Some(chunk))) => chunk,
-            Ok(Ok(None)) => break,
-            // What a status of failure says counts even if its page is cut off.
-            Ok(Err(_)) | Err(_) if !is_success => break,
-            Ok(Err(error)) => return Err(answer::transport_error(host, error)),
-            Err(_) => return Err(Error::new(ErrorKind::Unavailable, format!("{host}: the answer stopped half-way"))),
-        };
-        if body.len().saturating_add(chunk.len()) > bytes_max {
-            if is_success {
-                let message = format!("the answer is larger than {bytes_max} bytes");
-                return Err(Error::new(ErrorKind::Decode, message));
-            }
-            break;
-        }
-        body.extend_from_slice(&chunk);
+/// An answer whose body is still on its way.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    head: Answer,
+    response: reqwest::Response,
+    host: String,
+    answer_timeout: Duration,
+}
+
+impl Incoming {
+    /// Status and headers; the body is empty.
+    pub(super) const fn head(&self) -> &Answer {
+        &self.head
     }
-    Ok(Answer { status, headers, body: body.freeze() })
+
+    /// The next piece of the body as it came over the wire; `None` at its clean end.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`]: the connection broke, or brought nothing for too long.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        match tokio::time::timeout(self.answer_timeout, self.response.chunk()).await {
+            Ok(piece) => piece.map_err(|error| answer::transport_error(&self.host, error)),
+            Err(_) => {
+                let message = format!("{}: the answer stopped half-way", self.host);
+                Err(Error::new(ErrorKind::Unavailable, message))
+            }
+        }
+    }
+
+    /// The answer with all of its body, bounded in size and in the time between two pieces.
+    pub(super) async fn read_all(mut self) -> Result<Answer, Error> {
+        let is_success = self.head.is_success();
+        let bytes_max = if is_success { ANSWER_BYTES_MAX } else { ERROR_ANSWER_BYTES_MAX };
+        let mut body = BytesMut::new();
+        loop {
+            let piece = match self.next().await {
+                Ok(Some(piece)) => piece,
+                Ok(None) => break,
+                // What a status of failure says counts even if its page is cut off.
+                Err(_) if !is_success => break,
+                Err(error) => return Err(error),
+            };
+            if body.len().saturating_add(piece.len()) > bytes_max {
+                if is_success {
+                    let message = format!("the answer is larger than {bytes_max} bytes");
+                    return Err(Error::new(ErrorKind::Decode, message));
+                }
+                break;
+            }
+            body.extend_from_slice(&piece);
+        }
+        self.head.body = body.freeze();
+        Ok(self.head)
+    }
 }
 
 /// Watches a request's body go out, so that a dead connection is told from a body that is still being made.

@@ -462,3 +462,98 @@ const READ_BYTES: usize = 256 * 1024;
 
 /// Largest row ("Limits", `tunnel.md` section 3).
 const ROW_BYTES_MAX: usize = 200 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::panic)]
+
+    use serde_json::Value as Json;
+
+    use super::*;
+
+    const CANONICAL: &str = include_str!("../../../../proto-tests/vectors/tunnel/tunnel_records.json");
+    const BY_PYODPS: &str = include_str!("../../../../proto-tests/vectors/tunnel/tunnel_records_pyodps.json");
+
+    /// Types and body of every case of a vector file.
+    fn cases(text: &str) -> Vec<(String, Types, Vec<u8>, u64)> {
+        let file: Json = serde_json::from_str(text).unwrap();
+        let types = |case: &Json| -> Types {
+            let columns = case["schema"].as_array().unwrap().iter();
+            columns.map(|column| ColumnType::parse(column["type"].as_str().unwrap()).unwrap()).collect()
+        };
+        let hex = |text: &str| -> Vec<u8> {
+            (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+        };
+        file["cases"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|case| {
+                let body = hex(case["body_hex"].as_str().unwrap());
+                (case["name"].to_string(), types(case), body, case["record_count"].as_u64().unwrap())
+            })
+            .collect()
+    }
+
+    fn check(types: &Types, body: &[u8]) -> Result<(u64, Vec<u8>), VerifyError> {
+        let mut kept = Vec::new();
+        let rows = verify(&mut &*body, types, usize::MAX, &mut |rows| {
+            kept.extend_from_slice(rows);
+            Ok(())
+        })?;
+        Ok((rows, kept))
+    }
+
+    #[test]
+    fn every_vector_is_taken_and_no_prefix_of_it() {
+        let mut seen = 0;
+        for text in [CANONICAL, BY_PYODPS] {
+            for (name, types, body, count) in cases(text) {
+                let (rows, kept) = check(&types, &body).unwrap_or_else(|error| panic!("{name}: {error:?}"));
+                assert_eq!(rows, count, "{name}");
+                for end in 0..body.len() {
+                    assert!(check(&types, &body[..end]).is_err(), "{name} cut at {end}");
+                }
+                let mut scan = RowScan::new(kept.as_slice(), Arc::clone(&types));
+                let mut row = Vec::new();
+                let wanted = vec![true; types.len()];
+                let mut scanned = 0;
+                while scan.next_row(&wanted, &mut row).unwrap() {
+                    assert_eq!(row.len(), types.len());
+                    scanned += 1;
+                }
+                assert_eq!(scanned, count, "{name}");
+                seen += 1;
+            }
+        }
+        assert_eq!(seen, 18);
+    }
+
+    #[test]
+    fn both_files_hold_the_same_rows() {
+        let rows = |text: &str| -> Vec<Vec<Vec<Value>>> {
+            cases(text)
+                .into_iter()
+                .map(|(_, types, body, _)| {
+                    let kept = check(&types, &body).unwrap().1;
+                    let mut scan = RowScan::new(kept.as_slice(), Arc::clone(&types));
+                    let (mut rows, mut row) = (Vec::new(), Vec::new());
+                    while scan.next_row(&vec![true; types.len()], &mut row).unwrap() {
+                        rows.push(row.clone());
+                    }
+                    rows
+                })
+                .collect()
+        };
+        // NaN is not equal to itself, so the texts are compared.
+        assert_eq!(format!("{:?}", rows(CANONICAL)), format!("{:?}", rows(BY_PYODPS)));
+    }
+
+    #[test]
+    fn counts_from_the_wire_reserve_nothing() {
+        let types: Types = Arc::from(vec![ColumnType::parse("array<array<bigint>>").unwrap()]);
+        // Four thousand million elements are promised, none comes.
+        let body = [0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f];
+        assert!(matches!(check(&types, &body), Err(VerifyError::Row(RowFault::Truncated))));
+    }
+}

@@ -11,7 +11,7 @@ mod upload;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -61,8 +61,8 @@ impl Local {
         Self { local: start(MaxComputeSandboxConfig::default()).await.unwrap() }
     }
 
-    async fn in_folder(folder: &PathBuf) -> Self {
-        let config = MaxComputeSandboxConfig { data_dir: Some(folder.clone()), ..Default::default() };
+    async fn in_folder(folder: &Path) -> Self {
+        let config = MaxComputeSandboxConfig { data_dir: Some(folder.to_owned()), ..Default::default() };
         Self { local: start(config).await.unwrap() }
     }
 
@@ -177,7 +177,7 @@ fn parse_reply(bytes: &[u8]) -> std::io::Result<Reply> {
     let mut lines = head.split("\r\n");
     let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
     let headers: BTreeMap<String, String> = lines
-        .map(|line| line.split_once(": ").unwrap_or((line.trim_end_matches(':'), "")))
+        .map(|line| line.split_once(": ").unwrap_or_else(|| (line.trim_end_matches(':'), "")))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
     let rest = &bytes[end + 4..];
