@@ -31,7 +31,8 @@ def arguments(description, *more):
 
 
 def connect(args):
-    """A PyODPS entry that keeps texts as bytes and takes moments for UTC."""
+    """A PyODPS entry that keeps texts as bytes, takes moments for UTC and lets days before 1928 through."""
+    options.allow_antique_date = True
     options.tunnel.string_as_binary = True
     options.local_timezone = False
     return ODPS(
@@ -72,7 +73,8 @@ def to_json(kind, value):
     if name == "binary":
         return {"bytes_hex": bytes(value).hex()}
     if name == "json":
-        return {"json_text": value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))}
+        # PyODPS gives what the text means; a str is a JSON string.
+        return {"json_text": json.dumps(value, ensure_ascii=False, separators=(",", ":"))}
     if name == "date":
         return {"epoch_days": (value - EPOCH.date()).days}
     if name == "datetime":

@@ -104,7 +104,8 @@ async fn every_type_can_be_declared_and_written() {
         Value::Struct(vec![Value::BigInt(3), Value::Null]),
     ];
     let rows = [full, vec![Value::Null; 20]];
-    for compression in [Compression::None, Compression::Deflate] {
+    use Compression::{Deflate, Lz4, None as Plain, Snappy, Zstd};
+    for compression in [Plain, Deflate, Snappy, Lz4, Zstd] {
         let options = UploadOptions { overwrite: true, compression, ..UploadOptions::default() };
         let upload = client.create_upload("t", None, options).await.unwrap();
         assert_eq!(upload.schema(), &table.schema);

@@ -259,6 +259,8 @@ pub struct WriterSpec {
     pub empty_as_null: bool,
     /// Size at which a block is closed, in bytes; 8 MiB to 512 MiB.
     pub block_bytes: u64,
+    /// How blocks are packed on their way (`uploadCompression`, a key of forebay's own).
+    pub upload_compression: UploadCompression,
     /// Attempts of a failing request, 1 to 10.
     pub retries_max: u32,
     /// What happens to a text or binary value longer than `odps_field_bytes_max`.
@@ -279,6 +281,22 @@ pub struct WriterSpec {
     pub routing: Routing,
     /// Zone in which a DATE is read and written when it differs from the job's (`calendarTimeZone`).
     pub date_zone: Option<TimeZone>,
+}
+
+/// How blocks are packed on their way to MaxCompute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UploadCompression {
+    /// As they are: the least work here.
+    #[default]
+    None,
+    /// zlib, which every service knows.
+    Deflate,
+    /// Snappy frames.
+    Snappy,
+    /// LZ4 frames.
+    Lz4,
+    /// zstd.
+    Zstd,
 }
 
 /// Which columns of the table are written.

@@ -238,7 +238,7 @@ fn every_writer_parameter_is_read() {
         "securityToken":"canary","schema":"s","tunnelQuota":"tq","table":" t1 ","partition":"pt='1' / b = 2",
         "column":["*"],"truncate":"FALSE","emptyAsNull":"true","blockSizeInMB":"4","maxRetryTime":3,
         "overLengthRule":"SETNULL","maxOdpsFieldLength":"100","maxFieldLength":50,"enableOverLengthOutput":false,
-        "maxOverLengthOutputCount":5,"preSql":["a"," "],"postSql":"b","writeTimeoutInMs":"1000",
+        "maxOverLengthOutputCount":5,"preSql":["a"," "],"postSql":"b","writeTimeoutInMs":"1000","uploadCompression":"ZSTD",
         "supportDynamicPartition":false,"calendarTimeZone":"UTC""#,
         "",
     ));
@@ -254,6 +254,7 @@ fn every_writer_parameter_is_read() {
     assert_eq!((writer.block_bytes, writer.retries_max), (8 << 20, 3));
     assert_eq!(writer.over_length, OverLength::SetNull);
     assert_eq!((writer.odps_field_bytes_max, writer.field_bytes_max), (100, 50));
+    assert_eq!(writer.upload_compression, UploadCompression::Zstd);
     assert_eq!(writer.over_length_log, OverLengthLog { enabled: false, count_max: Some(5) });
     assert_eq!((writer.pre_sql.clone(), writer.post_sql.clone()), (vec!["a".to_owned()], vec!["b".to_owned()]));
     assert_eq!(writer.write_timeout, Duration::from_secs(1));

@@ -11,7 +11,7 @@ use super::partition;
 use super::report::Place;
 use super::secret::Secret;
 use super::section::Section;
-use super::spec::{OverLength, OverLengthLog, PartitionFormat, Routing, Shape, WriterSpec};
+use super::spec::{OverLength, OverLengthLog, PartitionFormat, Routing, Shape, UploadCompression, WriterSpec};
 use super::zone::parse_zone;
 use crate::limits::FIELD_BYTES_MAX;
 
@@ -34,6 +34,7 @@ pub(super) fn read(section: &Section<'_>, context: &Context<'_>) -> Option<Write
     let truncate = truncate(section, context);
     let empty_as_null = section.boolean("emptyAsNull").is_some_and(|found| found.value);
     let block_bytes = block_bytes(section);
+    let upload_compression = section.choice("uploadCompression", UPLOAD_COMPRESSION);
     let retries_max = section.small("maxRetryTime", 1..=10).map_or(RETRIES_DEFAULT, |found| found.value);
     let over_length = section.choice("overLengthRule", OVER_LENGTH).map_or(OverLength::KeepOn, |found| found.value);
     let length = |key: &str| {
@@ -66,6 +67,7 @@ pub(super) fn read(section: &Section<'_>, context: &Context<'_>) -> Option<Write
         truncate: truncate?,
         empty_as_null,
         block_bytes: block_bytes?,
+        upload_compression: upload_compression.map_or(UploadCompression::None, |found| found.value),
         retries_max,
         over_length,
         odps_field_bytes_max,
@@ -267,6 +269,14 @@ fn without_effect(section: &Section<'_>, context: &Context<'_>) {
         "jvmMemory",
     ]);
 }
+
+const UPLOAD_COMPRESSION: &[(&str, UploadCompression)] = &[
+    ("none", UploadCompression::None),
+    ("deflate", UploadCompression::Deflate),
+    ("snappy", UploadCompression::Snappy),
+    ("lz4", UploadCompression::Lz4),
+    ("zstd", UploadCompression::Zstd),
+];
 
 const OVER_LENGTH: &[(&str, OverLength)] =
     &[("keepOn", OverLength::KeepOn), ("truncate", OverLength::Truncate), ("setNull", OverLength::SetNull)];

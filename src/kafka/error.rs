@@ -33,7 +33,7 @@ struct Inner {
 pub enum ErrorKind {
     /// No connection to a broker, or it ended.
     Connect,
-    /// The broker refuses this user, or asks for credentials.
+    /// The broker refuses this user or client certificate, or asks for one.
     Auth,
     /// The cluster has no such topic.
     UnknownTopic,
@@ -60,7 +60,7 @@ pub enum ErrorKind {
     UnknownOutcome,
     /// The client or consumer is of no more use.
     Closed,
-    /// The configuration or an argument makes no sense.
+    /// The configuration or an argument makes no sense, or a broker's certificate is not one that it trusts.
     Config,
     /// The broker or this build lacks something that is needed.
     Unsupported,

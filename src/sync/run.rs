@@ -24,9 +24,10 @@ use super::rate::RateLimit;
 use super::report;
 use super::stats::Stats;
 use super::summary::{OffsetsOutcome, PartitionSummary, Summary};
-use crate::job::{self, Begin, End, JobSpec, Reset};
+use crate::job::{self, Begin, End, JobSpec, Reset, UploadCompression};
 use crate::kafka::{self, Client, ClientConfig, ConsumerConfig, Isolation, OffsetAt, OffsetToCommit, TopicMetadata};
 use crate::limits::FIELD_BYTES_MAX;
+use crate::tunnel::encode::Compression;
 use crate::tunnel::{self, Credentials, MaxCompute, MaxComputeConfig, PartitionSpec, Table, Upload, UploadOptions};
 
 /// How a run is watched and bounded.
@@ -257,7 +258,13 @@ async fn open_session(spec: &JobSpec, prepared: &Prepared) -> Result<Arc<Upload>
     let options = UploadOptions {
         overwrite: spec.writer.truncate,
         create_partition: prepared.partition.is_some(),
-        ..UploadOptions::default()
+        compression: match spec.writer.upload_compression {
+            UploadCompression::None => Compression::None,
+            UploadCompression::Deflate => Compression::Deflate,
+            UploadCompression::Snappy => Compression::Snappy,
+            UploadCompression::Lz4 => Compression::Lz4,
+            UploadCompression::Zstd => Compression::Zstd,
+        },
     };
     let created = prepared.maxcompute.create_upload(&spec.writer.table, prepared.partition.as_ref(), options).await;
     let upload = created.map_err(|error| match error.kind() {

@@ -10,9 +10,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use forebay::kafka::record::Decompressor;
 use forebay::kafka::{Client, ClientConfig, Consumer, ConsumerConfig, Error, ErrorKind};
-use forebay_proto_tests::cli::run_forebay;
+use forebay_proto_tests::cli::{forebay, run_forebay};
 use forebay_proto_tests::kafka::Version;
-use forebay_proto_tests::scratch::Scratch;
+use forebay_proto_tests::maxcompute::LocalMaxCompute;
+use forebay_proto_tests::process::run;
+use forebay_proto_tests::scratch::{Scratch, repository_folder};
+use serde_json::{Value, json};
 
 use relay::{Relay, requests, tls_data_bytes};
 use secured::{LIFETIME_MS, LINES, PASSWORD, Secured, TOPIC, USER};
@@ -32,6 +35,7 @@ on_both_versions!(
     a_certificate_for_another_name_than_the_advertised_one_is_refused,
     a_client_certificate_is_shown_where_it_is_wanted,
     the_command_line_takes_a_file_of_properties,
+    a_job_logs_in_by_its_data_source_or_its_properties,
 );
 
 type Properties<'a> = Vec<(&'a str, String)>;
@@ -208,6 +212,16 @@ fn a_broker_that_is_not_trusted_gets_no_credential(secured: &Secured) {
     let error = read(&at(secured.ssl), &system).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
 
+    for (port, wanted) in [(secured.expired, "expired"), (secured.self_signed, "signed by no CA that is trusted here")]
+    {
+        let relay = Relay::to(port);
+        let properties = login(secured, "SASL_SSL", "PLAIN", PASSWORD);
+        let error = read(&at(relay.port()), &properties).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
+        assert!(error.to_string().contains(wanted), "{error}");
+        assert_no_credentials(&relay);
+    }
+
     let mut store = login(secured, "SASL_SSL", "PLAIN", PASSWORD);
     store.push(("ssl.truststore.location", secured.file("trust.jks")));
     let said = read(&at(secured.sasl_ssl), &store).unwrap_err().to_string();
@@ -239,7 +253,7 @@ fn a_client_certificate_is_shown_where_it_is_wanted(secured: &Secured) {
 
     let error = with(&[]).unwrap_err();
     assert!(error.is_auth(), "{error:?}");
-    assert!(error.to_string().contains("refuses the client certificate, or wants one"), "{error}");
+    assert!(error.to_string().contains("refuses the client certificate, or the lack of one"), "{error}");
     let other = [(certificate, secured.file("other-client.pem")), (key, secured.file("other-client.key"))];
     let error = with(&other).unwrap_err();
     assert!(error.is_auth(), "{error:?}");
@@ -269,6 +283,64 @@ fn the_command_line_takes_a_file_of_properties(secured: &Secured) {
         let output = consume(password, ca);
         assert_eq!(output.code, code, "{}", output.describe());
         assert!(!format!("{}{}", output.stdout_text(), output.stderr_text()).contains(PASSWORD));
+    }
+}
+
+fn a_job_logs_in_by_its_data_source_or_its_properties(secured: &Secured) {
+    let (service, scratch) = (LocalMaxCompute::start(), Scratch::new("secured-job"));
+    let (server, ca) = (at(secured.sasl_ssl), secured.file("ca.pem"));
+    let source = format!(
+        "\n[vault]\ntype = \"kafka\"\naddress = [\"{server}\"]\nsecurityProtocol = \"authTypeSaslSsl\"\n\
+         saslMechanism = \"scram-sha-512\"\nusername = \"{USER}\"\npassword = \"${{KAFKA_PASSWORD}}\"\n\
+         kafkaConfig = {{ \"ssl.ca.location\" = \"{ca}\" }}\n"
+    );
+    scratch.write("sources.toml", service.account().datasources() + &source);
+    let example = repository_folder().join("deploy/examples/testkafka");
+    let ddl = std::fs::read_to_string(example.join("table.sql")).unwrap();
+    let _created = run_forebay(&scratch, &["sql", "--datasources", "sources.toml", "-e", &ddl]).expect_success();
+    let run_job = |change: &dyn Fn(&mut serde_json::Map<String, Value>)| {
+        let text = std::fs::read_to_string(example.join("job.json")).unwrap();
+        let mut job: Value = serde_json::from_str(&text).unwrap();
+        let reader = job["steps"][0]["parameter"].as_object_mut().unwrap();
+        reader.remove("server");
+        reader.insert("topic".to_owned(), json!(TOPIC));
+        reader.insert("waitTime".to_owned(), json!("3"));
+        change(reader);
+        scratch.write("job.json", job.to_string());
+        let mut command = forebay(&scratch);
+        command.args(["run", "job.json", "--datasources", "sources.toml"]).env("KAFKA_PASSWORD", PASSWORD);
+        let output = run(command, b"", Duration::from_secs(120));
+        assert!(
+            !format!("{}{}", output.stdout_text(), output.stderr_text()).contains(PASSWORD),
+            "{}",
+            output.describe()
+        );
+        output
+    };
+    let by_source = |reader: &mut serde_json::Map<String, Value>| {
+        reader.insert("datasource".to_owned(), json!("vault"));
+    };
+    let _log = run_job(&by_source).expect_success();
+    let count = ["sql", "--datasources", "sources.toml", "-e", "select count(*) from testkafka"];
+    let counted = run_forebay(&scratch, &count).expect_success().stdout_text();
+    assert!(counted.contains('3'), "{counted}");
+
+    let by_properties = |password: &str, ca: &str| {
+        let module = "org.apache.kafka.common.security.plain.PlainLoginModule";
+        let jaas = format!("{module} required username=\"{USER}\" password=\"{password}\";");
+        let config = json!({
+            "group.id": "secured", "security.protocol": "SASL_SSL", "sasl.mechanism": "PLAIN", "sasl.jaas.config": jaas,
+            "ssl.truststore.type": "PEM", "ssl.truststore.location": secured.file(ca),
+        });
+        run_job(&|reader| {
+            reader.insert("server".to_owned(), json!(server));
+            reader.insert("kafkaConfig".to_owned(), config.clone());
+        })
+    };
+    let _log = by_properties(PASSWORD, "ca.pem").expect_success();
+    for (password, ca, code) in [("wrong", "ca.pem", 77), (PASSWORD, "other-ca.pem", 78)] {
+        let output = by_properties(password, ca);
+        assert_eq!(output.code, code, "{}", output.describe());
     }
 }
 

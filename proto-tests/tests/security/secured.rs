@@ -35,6 +35,10 @@ pub(crate) struct Secured {
     pub(crate) mutual: u16,
     /// TLS that advertises a name its certificate is not for.
     pub(crate) astray: u16,
+    /// TLS with a certificate whose time is over.
+    pub(crate) expired: u16,
+    /// TLS with a certificate that no CA has signed.
+    pub(crate) self_signed: u16,
     /// SASL without TLS, which advertises the relay.
     pub(crate) relay: Relay,
     pub(crate) files: Scratch,
@@ -64,8 +68,8 @@ impl Secured {
 
     fn start(version: Version) -> Self {
         let files = certificates();
-        let ports: [u16; 6] = std::array::from_fn(|_| port::free());
-        let [sasl_ssl, sasl_plain, ssl, mutual, astray, relayed] = ports;
+        let ports: [u16; 8] = std::array::from_fn(|_| port::free());
+        let [sasl_ssl, sasl_plain, ssl, mutual, astray, expired, self_signed, relayed] = ports;
         let relay = Relay::to(relayed);
         let listener = |name, protocol, port| Listener {
             name,
@@ -80,6 +84,8 @@ impl Secured {
             listener("TLS", "SSL", ssl),
             listener("MUTUAL", "SSL", mutual),
             Listener { advertised_host: "127.0.0.1", ..listener("ASTRAY", "SSL", astray) },
+            listener("EXPIRED", "SSL", expired),
+            listener("SELFSIGNED", "SSL", self_signed),
             Listener { advertised_port: relay.port(), ..listener("RELAYED", "SASL_PLAINTEXT", relayed) },
         ];
         let properties = broker_properties(version, &files);
@@ -94,7 +100,7 @@ impl Secured {
         let cluster = KafkaCluster::start_with_access(version, &pairs, &access);
         cluster.create_topic(TOPIC, 1, 1);
         cluster.produce(TOPIC, LINES, &[]);
-        Self { cluster, version, sasl_ssl, sasl_plain, ssl, mutual, astray, relay, files }
+        Self { cluster, version, sasl_ssl, sasl_plain, ssl, mutual, astray, expired, self_signed, relay, files }
     }
 }
 
@@ -117,6 +123,8 @@ fn broker_properties(version: Version, files: &Scratch) -> Vec<(String, String)>
         ("ssl.truststore.type", "PKCS12".to_owned()),
         ("ssl.truststore.location", file("trust.p12")),
         ("ssl.truststore.password", STORE_PASSWORD.to_owned()),
+        ("listener.name.expired.ssl.keystore.location", file("expired.p12")),
+        ("listener.name.selfsigned.ssl.keystore.location", file("self-signed.p12")),
         ("listener.name.mutual.ssl.client.auth", "required".to_owned()),
     ]
     .map(|(key, value)| (key.to_owned(), value))
@@ -146,6 +154,7 @@ fn broker_properties(version: Version, files: &Scratch) -> Vec<(String, String)>
 }
 
 const STORE_PASSWORD: &str = "store-secret";
+const PASSOUT: &str = "-passout pass:store-secret";
 
 /// Two CAs, of which the broker trusts the first; a broker's certificate for `localhost` alone; a client's from each CA.
 fn certificates() -> Scratch {
@@ -166,8 +175,21 @@ fn certificates() -> Scratch {
         );
         call(&files, "openssl", &words);
     }
-    let words = "pkcs12 -export -in server.pem -inkey server.key -certfile ca.pem -name server -out server.p12";
-    call(&files, "openssl", &format!("{words} -passout pass:{STORE_PASSWORD}"));
+    let words = "req -newkey rsa:2048 -nodes -keyout expired.key -out expired.csr -subj /CN=expired";
+    call(&files, "openssl", words);
+    // Of the two tools, this one can begin in the past.
+    call(&files, "openssl", &format!("pkcs12 -export -in ca.pem -inkey ca.key -name ca -out ca.p12 {PASSOUT}"));
+    let words =
+        "-gencert -keystore ca.p12 -alias ca -infile expired.csr -outfile expired.pem -rfc -ext san=dns:localhost";
+    call(&files, "keytool", &format!("{words} -startdate -10d -validity 5 -storepass {STORE_PASSWORD}"));
+    let words =
+        "req -x509 -newkey rsa:2048 -nodes -keyout self-signed.key -out self-signed.pem -days 30 -subj /CN=self";
+    let extensions = "-addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE";
+    call(&files, "openssl", &format!("{words} {extensions}"));
+    for name in ["server", "expired", "self-signed"] {
+        let words = format!("pkcs12 -export -in {name}.pem -inkey {name}.key -name {name} -out {name}.p12 {PASSOUT}");
+        call(&files, "openssl", &words);
+    }
     let words = "-importcert -noprompt -alias ca -file ca.pem -keystore trust.p12 -storetype PKCS12";
     call(&files, "keytool", &format!("{words} -storepass {STORE_PASSWORD}"));
     let words = "-importcert -noprompt -alias ca -file ca.pem -keystore trust.jks -storetype JKS";

@@ -11,6 +11,7 @@ use super::rows::Rows;
 use super::{Format, Service, ServiceArgs, Target, time_zone};
 use crate::cli::failure::code;
 use crate::cli::{Failure, out};
+use crate::tunnel::encode::Compression;
 use crate::tunnel::{ErrorKind, RowEncoder, Upload, UploadOptions};
 
 #[derive(Debug, clap::Args)]
@@ -47,12 +48,27 @@ pub(super) struct UploadArgs {
     #[arg(long, value_name = "MIB", default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=512))]
     block_size: u64,
 
+    /// How blocks are packed on their way: none, deflate, snappy, lz4 or zstd
+    #[arg(long, value_name = "NAME", default_value = "none", value_parser = compression)]
+    compression: Compression,
+
     /// The zone of DATETIME and TIMESTAMP without an offset
     #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = time_zone)]
     time_zone: TimeZone,
 
     #[command(flatten)]
     service: ServiceArgs,
+}
+
+fn compression(name: &str) -> Result<Compression, String> {
+    match name {
+        "none" => Ok(Compression::None),
+        "deflate" => Ok(Compression::Deflate),
+        "snappy" => Ok(Compression::Snappy),
+        "lz4" => Ok(Compression::Lz4),
+        "zstd" => Ok(Compression::Zstd),
+        _ => Err("not one of none, deflate, snappy, lz4, zstd".to_owned()),
+    }
 }
 
 impl UploadArgs {
@@ -62,7 +78,8 @@ impl UploadArgs {
         let service = self.service.connect()?;
         let table = service.client.table(&self.target.table).await.map_err(|error| service.failure(&error))?;
         let partition = self.target.partition_in(&table.schema)?;
-        let mut options = UploadOptions { overwrite: self.overwrite, ..UploadOptions::default() };
+        let mut options =
+            UploadOptions { overwrite: self.overwrite, compression: self.compression, ..UploadOptions::default() };
         options.create_partition = self.create_partition || self.acp.is_some();
         let upload = service.client.create_upload(&self.target.table, partition.as_ref(), options).await;
         let upload = upload.map_err(|error| match error.kind() {

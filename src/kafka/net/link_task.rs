@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use crate::kafka::msg::{ApiKey, Call, EncodeError, NoCommonVersion, RequestHeader, VersionTable, encode_request};
 use crate::kafka::state::frame::FrameBuffer;
@@ -61,6 +62,9 @@ impl std::fmt::Display for CallFault {
 
 /// Requests that may queue for one connection. Callers beyond wait; each of them has at most a few requests out.
 const QUEUE_MAX: usize = 64;
+
+/// How long to look for a last message when a connection can no longer be written to.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 impl LinkHandle {
     /// Takes a fresh stream, agrees on versions, logs in by `login` if it is given, and starts the task. The broker has
@@ -149,7 +153,11 @@ impl Driver {
                 },
                 written = write_half.write_buf(&mut outgoing), if outgoing.has_remaining() => {
                     if let Err(e) = written {
-                        self.link.handle_disconnect(io_fault(&e));
+                        // A broker that closes may have said why before: what it said has come already.
+                        let last = timeout(LAST_WORDS, read_half.read_buf(&mut incoming.room())).await;
+                        let said = last.ok().and_then(Result::err).map(|said| io_fault(&said));
+                        let said = said.filter(|said| matches!(said, LinkFault::Tls(..)));
+                        self.link.handle_disconnect(said.unwrap_or_else(|| io_fault(&e)));
                     }
                 }
                 command = self.queue.recv(), if self.ready.is_none() => match command {

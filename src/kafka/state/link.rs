@@ -391,12 +391,13 @@ impl Link {
 
     /// Takes the end of the connection.
     pub fn handle_disconnect(&mut self, fault: LinkFault) {
-        let fault = match (fault, &self.phase, self.mechanism) {
-            (LinkFault::Closed, Phase::LoggingIn(_), Some(mechanism)) => login_fault(LoginFault::Closed(mechanism)),
-            (LinkFault::Closed, Phase::Ready, None) if !self.answered && !self.waiting.is_empty() => {
-                LinkFault::ClosedUnasked
-            }
-            (fault, ..) => fault,
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+        let closed =
+            matches!(fault, LinkFault::Closed | LinkFault::Io(BrokenPipe | ConnectionAborted | ConnectionReset, _));
+        let fault = match (&self.phase, self.mechanism) {
+            (Phase::LoggingIn(_), Some(mechanism)) if closed => login_fault(LoginFault::Closed(mechanism)),
+            (Phase::Ready, None) if closed && !self.answered && !self.waiting.is_empty() => LinkFault::ClosedUnasked,
+            _ => fault,
         };
         self.fail(fault);
     }

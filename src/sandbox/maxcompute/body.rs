@@ -8,24 +8,6 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
 
 use super::answer::ByteStream;
-use crate::tunnel::encode::{Compression, Inflater};
-
-/// Unpacks a body while it is read.
-pub(super) fn unpack(compression: Compression, source: BodyReader) -> Box<dyn Read + Send> {
-    match compression {
-        Compression::Deflate => Box::new(Unpacked(Inflater::new(source, usize::MAX))),
-        // The only other one: as it is. A compression this build does not have was refused by its name.
-        _ => Box::new(source),
-    }
-}
-
-struct Unpacked(Inflater<BodyReader>);
-
-impl Read for Unpacked {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        self.0.next(out).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))
-    }
-}
 
 /// A body as a blocking reader. Its other end is fed by [`feed`].
 #[derive(Debug)]

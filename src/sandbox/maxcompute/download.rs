@@ -17,7 +17,7 @@ use super::store::rows::{RowScan, Types};
 use super::store::segment::Segment;
 use super::upload::{EXPIRY_MS, FORGOTTEN_MS, http_date, session_id};
 use crate::sandbox::clock::SandboxClock;
-use crate::tunnel::encode::{Compression, Deflater};
+use crate::tunnel::encode::{self, Compression};
 use crate::tunnel::{RowEncoder, TableSchema, Value};
 
 /// What a session reads from.
@@ -246,26 +246,25 @@ fn write_rows(snapshot: &Snapshot, selection: &Selection, out: &mut Packer) -> i
 /// Packs the body as the client asked and hands it on.
 struct Packer {
     pieces: mpsc::Sender<io::Result<Bytes>>,
-    deflater: Option<Deflater>,
+    packer: Option<encode::Packer>,
 }
 
 impl Packer {
     fn new(compression: Compression, pieces: mpsc::Sender<io::Result<Bytes>>) -> Self {
-        Self { pieces, deflater: (compression == Compression::Deflate).then(Deflater::new) }
+        // Without a packer nothing is sent, and the body ends before its trailer.
+        Self { pieces, packer: encode::Packer::new(compression).ok() }
     }
 
     /// False when nobody reads any more.
     fn push(&mut self, bytes: Bytes) -> io::Result<bool> {
-        let ready = match &mut self.deflater {
-            None => bytes,
-            Some(deflater) => deflater.push(&bytes)?,
-        };
+        let Some(packer) = &mut self.packer else { return Err(io::Error::other("no packer")) };
+        let ready = packer.push(bytes)?;
         Ok(ready.is_empty() || self.pieces.blocking_send(Ok(ready)).is_ok())
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        if let Some(deflater) = self.deflater.take() {
-            let rest = deflater.finish()?;
+        if let Some(packer) = self.packer.take() {
+            let rest = packer.finish()?;
             // The reader may be gone, which is its right.
             let _ = self.pieces.blocking_send(Ok(rest));
         }
@@ -277,11 +276,14 @@ impl Packer {
     }
 }
 
-/// The compression of a download: the first acceptable one that this build can write.
+/// The compression of a download: deflate if it is acceptable, else the first that is.
 pub(super) fn download_compression(accept: Option<&str>) -> Compression {
     let names = accept.unwrap_or_default().split(',').map(|name| name.split(';').next().unwrap_or_default());
-    let mut known = names.filter_map(Compression::of_content_encoding);
-    if known.any(|compression| compression == Compression::Deflate) { Compression::Deflate } else { Compression::None }
+    let known: Vec<Compression> = names.filter_map(Compression::of_content_encoding).collect();
+    match known.first() {
+        _ if known.contains(&Compression::Deflate) => Compression::Deflate,
+        first => first.copied().unwrap_or_default(),
+    }
 }
 
 const PIECE_BYTES: usize = 64 * 1024;

@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::answer::{Answer, ByteStream, Content, Refusal, error_answer};
 use super::auth::Account;
-use super::body::{BodyReader, Fed, feed, read_whole, stream_of, unpack};
+use super::body::{BodyReader, Fed, feed, read_whole, stream_of};
 use super::control;
 use super::download::{Downloads, Selection, Snapshot, download_compression, read};
 use super::fault::{Action, Fault, Faults, When};
@@ -29,7 +29,7 @@ use super::store::Tables;
 use super::store::table::Table;
 use super::upload::{RepeatedCommit, Upload, UploadWanted, Uploads, no_such_partition, no_such_table, partition_of};
 use crate::sandbox::clock::SandboxClock;
-use crate::tunnel::encode::Compression;
+use crate::tunnel::encode::{Compression, unpacked};
 
 /// Behaviour of the service that is not confirmed, or that tests want to turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -310,7 +310,7 @@ impl Service {
         let (feeder, reader) = BodyReader::new();
         let uploads = Arc::clone(&self.uploads);
         let work = tokio::task::spawn_blocking(move || {
-            let mut source = unpack(compression, reader);
+            let mut source = unpacked(compression, reader);
             uploads.put_block(&upload, block_id, version, &mut *source)
         });
         let fed = feed(body, feeder, cut_request).await;

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use jiff::tz::TimeZone;
 
 use super::*;
-use crate::job::{Begin, DataPath, End, Isolation, OdpsConnection, OverLengthLog, PathStep, Routing, Secret};
+use crate::job::{
+    Begin, DataPath, End, Isolation, OdpsConnection, OverLengthLog, PathStep, Routing, Secret, UploadCompression,
+};
 use crate::kafka::record::{BatchBuilder, BatchOptions, Decompressor, Header, RecordSet};
 use crate::tunnel::{Column, RowDecoder, Value};
 
@@ -69,6 +71,7 @@ fn writer(columns: &[&str]) -> WriterSpec {
         empty_as_null: false,
         block_bytes: 1 << 26,
         retries_max: 1,
+        upload_compression: UploadCompression::None,
         over_length: OverLength::KeepOn,
         odps_field_bytes_max: 1 << 23,
         field_bytes_max: 1 << 23,

@@ -51,7 +51,7 @@ pub struct ReadOptions {
     pub count: u64,
     /// Columns by name, in the order in which values are wanted; `None` is all of them.
     pub columns: Option<Vec<String>>,
-    /// How the rows may be packed on their way; the service decides.
+    /// How the rows may be packed on their way, none or deflate; the service decides.
     pub compression: Compression,
 }
 
@@ -211,9 +211,14 @@ impl Download {
     /// Starts reading. Nothing is sent before [`RowReader::next_row`].
     ///
     /// # Errors
-    /// [`ErrorKind::Config`]: columns that the table does not have or that are named twice, or none at all.
+    /// [`ErrorKind::Config`]: columns that the table does not have or that are named twice, or none at all; a
+    /// compression that cannot be read while it comes.
     pub fn read(&self, options: &ReadOptions) -> Result<RowReader, Error> {
         let what = format!("read rows of {}", self.0.source.name(&self.0.client));
+        if Unpacker::new(options.compression).is_none() {
+            let message = "rows can be read packed with deflate, or not packed";
+            return Err(Error::new(ErrorKind::Config, message).during(what));
+        }
         let schema = &self.0.schema;
         let wanted = match &options.columns {
             None => (0..schema.columns.len()).collect(),
@@ -408,7 +413,7 @@ impl RowReader {
         let incoming = session.client.connection.open_once(&request, trace).await?;
         let named = incoming.head().header("content-encoding").unwrap_or_default();
         let compression = Compression::of_content_encoding(named);
-        let unpacker = compression.map(Unpacker::new).ok_or_else(|| {
+        let unpacker = compression.and_then(Unpacker::new).ok_or_else(|| {
             let message = format!("the answer is packed as \"{}\", which was not asked for", named.escape_debug());
             Error::new(ErrorKind::Decode, message).with_request_id(incoming.head().request_id()).during(&self.what)
         })?;

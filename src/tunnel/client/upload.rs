@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::MaxCompute;
 use super::request::{Host, Request, Trace, random_seed};
 use crate::limits::{BLOCKS_PER_SESSION_MAX, FIELD_BYTES_MAX};
-use crate::tunnel::encode::{Compression, Deflater};
+use crate::tunnel::encode::{Compression, Packer};
 use crate::tunnel::error::{Error, ErrorKind};
 use crate::tunnel::http::{Answer, BodyError, BodyStream, Method};
 use crate::tunnel::partition::PartitionSpec;
@@ -204,7 +204,10 @@ impl Upload {
         }
         let body: BodyStream = match self.0.compression {
             Compression::None => Box::pin(body),
-            Compression::Deflate => Box::pin(deflated(body)),
+            compression => match Packer::new(compression) {
+                Ok(packer) => Box::pin(packed(packer, body)),
+                Err(error) => return Err(Error::new(ErrorKind::Body, error.to_string()).during(request.what)),
+            },
         };
         let trace = {
             let mut traces = self.0.traces.lock().unwrap_or_else(PoisonError::into_inner);
@@ -412,17 +415,18 @@ fn listed(ids: &[u32]) -> String {
     format!("block{} {}{tail}", if ids.len() == 1 { "" } else { "s" }, shown.join(", "))
 }
 
-/// The same bytes, packed with zlib.
-fn deflated(
+/// The same bytes, packed.
+fn packed(
+    packer: Packer,
     body: impl Stream<Item = Result<Bytes, BodyError>> + Send + 'static,
 ) -> impl Stream<Item = Result<Bytes, BodyError>> + Send + 'static {
-    let start = (Box::pin(body), Some(Deflater::new()));
-    let packed = futures_util::stream::unfold(start, |(mut body, deflater)| async move {
-        let mut deflater = deflater?;
+    let start = (Box::pin(body), Some(packer));
+    let packed = futures_util::stream::unfold(start, |(mut body, packer)| async move {
+        let mut packer = packer?;
         Some(match body.next().await {
-            Some(Ok(bytes)) => (deflater.push(&bytes).map_err(BodyError::from), (body, Some(deflater))),
+            Some(Ok(bytes)) => (packer.push(bytes).map_err(BodyError::from), (body, Some(packer))),
             Some(Err(error)) => (Err(error), (body, None)),
-            None => (deflater.finish().map_err(BodyError::from), (body, None)),
+            None => (packer.finish().map_err(BodyError::from), (body, None)),
         })
     });
     // An empty piece would end a chunked body early.

@@ -16,6 +16,12 @@ pub enum Compression {
     None,
     /// zlib (RFC 1950), although HTTP's name for it is `deflate`; level 1, as the official SDKs choose.
     Deflate,
+    /// The framing format of snappy.
+    Snappy,
+    /// LZ4 frames.
+    Lz4,
+    /// A zstd frame.
+    Zstd,
 }
 
 impl Compression {
@@ -24,6 +30,9 @@ impl Compression {
         match self {
             Self::None => None,
             Self::Deflate => Some("deflate"),
+            Self::Snappy => Some("x-snappy-framed"),
+            Self::Lz4 => Some("x-lz4-frame"),
+            Self::Zstd => Some("zstd"),
         }
     }
 
@@ -32,6 +41,9 @@ impl Compression {
         match name.trim().to_ascii_lowercase().as_str() {
             "" | "identity" => Some(Self::None),
             "deflate" => Some(Self::Deflate),
+            "x-snappy-framed" => Some(Self::Snappy),
+            "x-lz4-frame" => Some(Self::Lz4),
+            "zstd" => Some(Self::Zstd),
             _ => None,
         }
     }
@@ -168,13 +180,14 @@ enum UnpackerOf {
 const UNPACKED_PIECE_BYTES: usize = 64 * 1024;
 
 impl Unpacker {
-    /// For a body packed with `compression`.
-    pub fn new(compression: Compression) -> Self {
+    /// For a body packed with `compression`; `None` for one that can only be read by [`super::unpacked`].
+    pub fn new(compression: Compression) -> Option<Self> {
         let inner = match compression {
             Compression::None => UnpackerOf::Plain,
             Compression::Deflate => UnpackerOf::Zlib(Decompress::new(true)),
+            Compression::Snappy | Compression::Lz4 | Compression::Zstd => return None,
         };
-        Self { inner, waiting: Bytes::new() }
+        Some(Self { inner, waiting: Bytes::new() })
     }
 
     /// Takes the next piece. What waited from the piece before is dropped: ask for all of it first.
@@ -243,7 +256,7 @@ mod tests {
         let mut packed = deflater.push(&body).unwrap().to_vec();
         packed.extend_from_slice(&deflater.finish().unwrap());
         for size in [1, 100, packed.len()] {
-            let mut unpacker = Unpacker::new(Compression::Deflate);
+            let mut unpacker = Unpacker::new(Compression::Deflate).unwrap();
             let mut out = Vec::new();
             for piece in packed.chunks(size) {
                 unpacker.push(Bytes::copy_from_slice(piece));
@@ -254,11 +267,11 @@ mod tests {
             assert_eq!(out.len(), body.len());
             assert!(out == body);
         }
-        let mut unpacker = Unpacker::new(Compression::Deflate);
+        let mut unpacker = Unpacker::new(Compression::Deflate).unwrap();
         unpacker.push(Bytes::from_static(b"not zlib at all"));
         assert!(matches!(unpacker.next_piece(), Err(CompressError::Corrupt(_))));
         packed.push(0);
-        let mut unpacker = Unpacker::new(Compression::Deflate);
+        let mut unpacker = Unpacker::new(Compression::Deflate).unwrap();
         unpacker.push(packed.into());
         let end = std::iter::from_fn(|| unpacker.next_piece().transpose()).find_map(Result::err);
         assert!(matches!(end, Some(CompressError::Corrupt(_))));

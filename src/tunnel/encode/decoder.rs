@@ -1,5 +1,6 @@
 //! Bytes to rows, strictly.
 
+use super::decimal::without_exponent;
 use super::{END_RECORD, META_CHECKSUM, META_COUNT, METRICS_END, NANOS_PER_SECOND, WIRE_DELIMITED, WIRE_VARINT};
 use crate::limits::FIELD_BYTES_MAX;
 use crate::tunnel::column_type::ColumnType;
@@ -314,7 +315,10 @@ fn value(
         }
         T::Decimal(_) => {
             let text = str::from_utf8(hashed_bytes(reader, crc, bytes_max, "decimal")?);
-            Value::Decimal(text.map_err(|_| reader.error(DecodeFault::NotUtf8, "decimal"))?.to_owned())
+            let text = text.map_err(|_| reader.error(DecodeFault::NotUtf8, "decimal"))?;
+            // Values are plain digits from here on, whoever wrote them.
+            let plain = if text.contains(['e', 'E']) { without_exponent(text) } else { None };
+            Value::Decimal(plain.unwrap_or_else(|| text.to_owned()))
         }
         T::Timestamp | T::TimestampNtz => match hashed_timestamp(reader, crc)? {
             (seconds, nanos @ 0..NANOS_PER_SECOND) => Value::Timestamp { seconds, nanos },

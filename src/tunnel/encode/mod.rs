@@ -11,12 +11,16 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::panic)]
 
 mod compress;
+mod decimal;
 mod decoder;
 mod encoder;
+mod pack;
+mod zstd;
 
 pub use compress::{CompressError, Compression, Deflater, Inflater, Unpacker};
 pub use decoder::RowDecoder;
 pub use encoder::RowEncoder;
+pub use pack::{Packer, unpacked};
 
 /// Ends a row; its CRC follows.
 const END_RECORD: u32 = 33_553_408;

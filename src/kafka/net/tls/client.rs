@@ -2,12 +2,15 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rustls::client::ResolvesClientCert;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
+use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
-use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
+use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore, SignatureScheme};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -24,6 +27,7 @@ use crate::tls;
 #[derive(Clone)]
 pub(crate) struct TlsClient {
     connector: TlsConnector,
+    asked: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for TlsClient {
@@ -48,7 +52,7 @@ impl TlsClient {
             .with_protocol_versions(versions)
             .map_err(|error| format!("cannot set up TLS: {error}"))?
             .with_root_certificates(roots(settings.trust.as_ref())?);
-        let config = match &settings.certificate {
+        let mut config = match &settings.certificate {
             None if settings.key.is_some() => {
                 return Err("a private key is configured for TLS, but no certificate".to_owned());
             }
@@ -70,7 +74,10 @@ impl TlsClient {
                 with.map_err(|error| format!("{shown}: certificate and key cannot be used: {error}"))?
             }
         };
-        Ok(Self { connector: TlsConnector::from(Arc::new(config)) })
+        let asked = Arc::<AtomicBool>::default();
+        let inner = config.client_auth_cert_resolver;
+        config.client_auth_cert_resolver = Arc::new(Noticing { inner, asked: asked.clone() });
+        Ok(Self { connector: TlsConnector::from(Arc::new(config)), asked })
     }
 
     /// Agrees on TLS with the broker at `address`, whose certificate must be for that name. It has `patience` for all of it.
@@ -91,22 +98,62 @@ impl TlsClient {
         })?;
         match timeout(patience, self.connector.connect(name, stream)).await {
             Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(error)) => Err(fault(&error).unwrap_or_else(|| {
-                let text = match error.kind() {
-                    io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
-                        "the broker closed the connection during the TLS handshake; \
-                         is this a plaintext port (security.protocol=PLAINTEXT or SASL_PLAINTEXT)?"
-                            .to_owned()
-                    }
-                    _ => format!("TLS handshake: {}", io_text(&error)),
-                };
-                LinkFault::Tls(TlsKind::Broken, text.into())
-            })),
+            Ok(Err(error)) => Err(self.handshake_fault(&error)),
             Err(_) => {
                 let text = format!("no TLS handshake within {} ms; is this a plaintext port?", patience.as_millis());
                 Err(LinkFault::Tls(TlsKind::Broken, text.into()))
             }
         }
+    }
+}
+
+impl TlsClient {
+    fn handshake_fault(&self, error: &io::Error) -> LinkFault {
+        let closed = matches!(
+            error.kind(),
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+        );
+        let asked = self.asked.load(Ordering::Relaxed);
+        match fault(error) {
+            // Brokers before 2.0 send a mangled answer in place of an alert.
+            Some(LinkFault::Tls(TlsKind::Broken, text)) if asked => {
+                let text = format!("{text}; the broker asked for a client certificate, and {REFUSED}");
+                LinkFault::Tls(TlsKind::Refused, text.into())
+            }
+            Some(fault) => fault,
+            None if closed && asked => {
+                let text = "the broker asked for a client certificate and closed the connection";
+                LinkFault::Tls(TlsKind::Broken, format!("{text}; it {REFUSED}").into())
+            }
+            None if closed => {
+                let text = "the broker closed the connection during the TLS handshake; \
+                            is this a plaintext port (security.protocol=PLAINTEXT or SASL_PLAINTEXT)?";
+                LinkFault::Tls(TlsKind::Broken, text.into())
+            }
+            None => LinkFault::Tls(TlsKind::Broken, format!("TLS handshake: {}", io_text(error)).into()),
+        }
+    }
+}
+
+/// What is said when a broker does not like what it got for a certificate.
+const REFUSED: &str = "refuses the client certificate, or the lack of one; ssl.certificate.location and ssl.key.location, \
+                       or a PEM key store, name it";
+
+/// Notices that a broker asks for a certificate, since not every broker says clearly that this is why it ends the talk.
+#[derive(Debug)]
+struct Noticing {
+    inner: Arc<dyn ResolvesClientCert>,
+    asked: Arc<AtomicBool>,
+}
+
+impl ResolvesClientCert for Noticing {
+    fn resolve(&self, issuers: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.asked.store(true, Ordering::Relaxed);
+        self.inner.resolve(issuers, schemes)
+    }
+
+    fn has_certs(&self) -> bool {
+        self.inner.has_certs()
     }
 }
 
@@ -160,13 +207,9 @@ pub(crate) fn fault(error: &io::Error) -> Option<LinkFault> {
     let cause = error.get_ref()?.downcast_ref::<E>()?;
     let (kind, text) = match cause {
         E::InvalidCertificate(why) => (TlsKind::Untrusted, untrusted(why)),
-        E::AlertReceived(alert) if is_about_us(*alert) => (
-            TlsKind::Refused,
-            format!(
-                "the broker refuses the client certificate, or wants one (TLS alert {alert:?}); \
-                 ssl.certificate.location and ssl.key.location, or a PEM key store, name it"
-            ),
-        ),
+        E::AlertReceived(alert) if is_about_us(*alert) => {
+            (TlsKind::Refused, format!("the broker {REFUSED} (TLS alert {alert:?})"))
+        }
         E::InvalidMessage(_) => {
             (TlsKind::NotTls, "what the broker answers is not TLS; is this a plaintext port?".to_owned())
         }

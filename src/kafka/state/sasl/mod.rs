@@ -114,7 +114,7 @@ impl std::error::Error for SaslFault {}
 
 /// One login by one mechanism. Pure: it takes its random nonce as an argument.
 ///
-/// Input: `handle_challenge`, with each message of the broker. Output, to be drained after `new` and after each input:
+/// Inputs: `handle_challenge`, with each message of the broker. Outputs, to be drained after `new` and after each input:
 /// `poll_message`; `is_done` tells the end.
 /// Invariant: it is done only when the mechanism's own last check has passed; a broker that merely says "fine" before that
 /// is not believed.
