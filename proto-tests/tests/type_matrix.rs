@@ -245,9 +245,10 @@ impl Judge {
 impl Bench {
     fn start() -> Self {
         let service = LocalMaxCompute::start();
-        let [endpoint, tunnel_endpoint, project, id, key] = service.account().sdk_arguments();
-        let mut config = MaxComputeConfig::new(endpoint, project, Credentials::new(id, key));
-        config.tunnel_endpoint = Some(tunnel_endpoint.to_owned());
+        let account = service.account();
+        let credentials = Credentials::new(&account.access_id, &account.access_key);
+        let mut config = MaxComputeConfig::new(&account.endpoint, &account.project, credentials);
+        config.tunnel_endpoint = Some(account.tunnel_endpoint.clone());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         Self { client: MaxCompute::new(config).unwrap(), service, runtime }
     }
@@ -270,11 +271,7 @@ impl Bench {
                 command
             }
         };
-        let names = ["--endpoint", "--tunnel-endpoint", "--project", "--access-id", "--access-key"];
-        for (name, value) in names.iter().zip(self.service.account().sdk_arguments()) {
-            command.args([name, value]);
-        }
-        command.args(["--table", table]);
+        command.args(self.service.account().sdk_options()).args(["--table", table]);
         command
     }
 
