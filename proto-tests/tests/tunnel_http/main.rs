@@ -5,7 +5,6 @@
 mod cli;
 mod server;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -17,6 +16,8 @@ use forebay::tunnel::{
     BodyError, Credentials, ErrorKind, MaxCompute, MaxComputeConfig, PartitionSpec, ReadOptions, RowDecoder,
     RowEncoder, Upload, UploadOptions, Value,
 };
+use forebay_proto_tests::process::{command, run as run_program};
+use forebay_proto_tests::scratch::Scratch;
 use futures_util::{Stream, StreamExt as _, stream};
 use server::{ACCESS_ID, ACCESS_KEY, Asked, Reply, Service};
 
@@ -562,12 +563,30 @@ async fn nobody_there_is_unavailable_and_names_the_host() {
     assert!(text.contains(&free.to_string()) && text.contains("refused") && text.contains("4 attempts"), "{text}");
 }
 
-/// A service over TLS with the certificate of `vectors/tls`.
-fn tls_service() -> Service {
+/// A CA, `ca.pem`, and a certificate it signed for 127.0.0.1: `server.pem` with `server.key`.
+fn certificates() -> Scratch {
+    let files = Scratch::new("tunnel-certificates");
+    files.write("server.ext", "basicConstraints=CA:FALSE\nsubjectAltName=IP:127.0.0.1,DNS:localhost\n");
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+    for words in [
+        format!("req -x509 {key} -keyout ca.key -out ca.pem -days 30 -subj /CN=ca"),
+        format!("req {key} -keyout server.key -out server.csr -subj /CN=server"),
+        "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out server.pem -days 30 -extfile server.ext"
+            .to_owned(),
+    ] {
+        let mut openssl = command("openssl");
+        openssl.current_dir(files.path()).args(words.split(' '));
+        let _made = run_program(openssl, b"", Duration::from_secs(60)).expect_success();
+    }
+    files
+}
+
+/// A service over TLS with these certificates.
+fn tls_service(files: &Scratch) -> Service {
     use rustls::pki_types::pem::PemObject as _;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    let chain = vec![CertificateDer::from_pem_slice(include_bytes!("../../vectors/tls/server.pem")).unwrap()];
-    let key = PrivateKeyDer::from_pem_slice(include_bytes!("../../vectors/tls/server.key")).unwrap();
+    let chain = vec![CertificateDer::from_pem_file(files.path().join("server.pem")).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(files.path().join("server.key")).unwrap();
     let tls = rustls::ServerConfig::builder_with_provider(Arc::new(rustls_graviola::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -588,14 +607,15 @@ fn tls_service() -> Service {
 
 #[tokio::test]
 async fn https_trusts_the_named_certificates_and_no_others() {
-    let service = tls_service();
+    let files = certificates();
+    let service = tls_service(&files);
     let mut config = config(&service);
     config.endpoint = format!("https://{}/api", service.address);
-    config.ca_file = Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/tls/ca.pem"));
+    config.ca_file = Some(files.path().join("ca.pem"));
     assert_eq!(MaxCompute::new(config.clone()).unwrap().table("t").await.unwrap().name, "t");
 
     // A certificate that signed nothing here.
-    config.ca_file = Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/tls/server.pem"));
+    config.ca_file = Some(files.path().join("server.pem"));
     let error = MaxCompute::new(config).unwrap().table("t").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config, "{error}");
     assert!(error.to_string().contains("certificate"), "{error}");
