@@ -119,7 +119,10 @@ pub async fn start(config: BrokerConfig) -> io::Result<Broker> {
         default_partitions: config.default_partitions.max(1),
         memory_bytes_max: config.memory_bytes_max,
     };
-    let disk = config.data_dir.as_deref().map(Disk::open).transpose()?;
+    let disk = match &config.data_dir {
+        Some(folder) => Some(open_disk(folder).await?),
+        None => None,
+    };
     let mut cluster = Cluster::new(nodes, settings, disk)?;
     for (name, partitions) in config.topics {
         if cluster.topics.contains_key(&name) {
@@ -133,6 +136,21 @@ pub async fn start(config: BrokerConfig) -> io::Result<Broker> {
         cluster.create_topic(&new, false).map_err(failed)?;
     }
     Ok(Broker { server: server::Server::start(cluster, listeners), addresses })
+}
+
+/// Opens the data folder. It may stay locked a moment after its last user has gone, by a child process that was between
+/// its fork and its exec; only a lock that lasts is another sandbox's.
+async fn open_disk(folder: &std::path::Path) -> io::Result<Disk> {
+    const TRIES: u32 = 50;
+    for _ in 1..TRIES {
+        match Disk::open(folder) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+            opened => return opened,
+        }
+    }
+    Disk::open(folder)
 }
 
 impl Broker {
