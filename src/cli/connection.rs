@@ -9,7 +9,7 @@ use super::Failure;
 use super::failure::code;
 use crate::job::{Datasources, JobErrors, OdpsConfig, OdpsConnection, Sources, resolve_odps};
 use crate::limits::JOB_FILE_BYTES_MAX;
-use crate::tunnel::{Credentials, Error, ErrorKind, MaxComputeConfig};
+use crate::tunnel::{Error, ErrorKind};
 
 /// Where data source names are looked up.
 #[derive(Debug, clap::Args)]
@@ -63,19 +63,7 @@ impl SourceOptions {
     }
 }
 
-/// The client's configuration for a resolved connection; everything else stays at its default.
-pub(super) fn maxcompute_config(connection: &OdpsConnection) -> MaxComputeConfig {
-    let mut credentials = Credentials::new(&connection.access_id, connection.access_key.expose());
-    if let Some(token) = &connection.security_token {
-        credentials = credentials.with_security_token(token.expose());
-    }
-    let mut config = MaxComputeConfig::new(&connection.endpoint, &connection.project, credentials);
-    config.tunnel_endpoint.clone_from(&connection.tunnel_endpoint);
-    config.schema.clone_from(&connection.schema);
-    config.quota.clone_from(&connection.quota);
-    config.region.clone_from(&connection.region);
-    config
-}
+pub(super) use crate::sync::run::maxcompute_config;
 
 /// An error of MaxCompute as the user gets it; `source` is where the connection came from.
 pub(super) fn maxcompute_failure(error: &Error, source: &str) -> Failure {

@@ -24,7 +24,7 @@ use super::rate::RateLimit;
 use super::report;
 use super::stats::Stats;
 use super::summary::{OffsetsOutcome, PartitionSummary, Summary};
-use crate::job::{self, Begin, End, JobSpec, Reset, UploadCompression};
+use crate::job::{self, Begin, End, JobSpec, OdpsConnection, Reset, UploadCompression};
 use crate::kafka::{self, Client, ClientConfig, ConsumerConfig, Isolation, OffsetAt, OffsetToCommit, TopicMetadata};
 use crate::limits::FIELD_BYTES_MAX;
 use crate::tunnel::encode::Compression;
@@ -118,7 +118,9 @@ async fn prepare(spec: &JobSpec) -> Result<Prepared, RunError> {
     let connection = &writer.connection;
     log::info!("source: topic {} at {}", reader.topic, reader.servers.join(","));
     log::info!("target: {}.{} ({})", connection.project, writer.table, connection.source);
-    let maxcompute = MaxCompute::new(maxcompute_config(spec)).map_err(|error| tunnel_failure(&error))?;
+    let mut maxcompute = maxcompute_config(connection);
+    maxcompute.retry.retries_max = writer.retries_max;
+    let maxcompute = MaxCompute::new(maxcompute).map_err(|error| tunnel_failure(&error))?;
     let table = maxcompute.table(&writer.table).await.map_err(|error| tunnel_failure(&error))?;
     let partition = target_partition(spec, &table)?;
     // The columns are checked before anything is created; the session may still lower the field limit.
@@ -559,8 +561,8 @@ fn consumer_config(spec: &JobSpec) -> ConsumerConfig {
     config
 }
 
-fn maxcompute_config(spec: &JobSpec) -> MaxComputeConfig {
-    let (writer, connection) = (&spec.writer, &spec.writer.connection);
+/// The client's configuration for a resolved connection; everything else stays at its default.
+pub(crate) fn maxcompute_config(connection: &OdpsConnection) -> MaxComputeConfig {
     let mut credentials = Credentials::new(&connection.access_id, connection.access_key.expose());
     if let Some(token) = &connection.security_token {
         credentials = credentials.with_security_token(token.expose());
@@ -570,7 +572,6 @@ fn maxcompute_config(spec: &JobSpec) -> MaxComputeConfig {
     config.schema.clone_from(&connection.schema);
     config.quota.clone_from(&connection.quota);
     config.region.clone_from(&connection.region);
-    config.retry.retries_max = writer.retries_max;
     config
 }
 
