@@ -24,6 +24,9 @@ pub const MESSAGE_SET_DEPTH_MAX: usize = 1;
 /// Longest text taken from a peer into one of our error messages, in bytes.
 pub const PEER_TEXT_BYTES_MAX: usize = 1024;
 
+/// Longest time that a broker's word for a quota keeps a connection quiet, in milliseconds; brokers ask for seconds.
+pub const THROTTLE_MS_MAX: u64 = 60_000;
+
 /// Largest message of a SASL mechanism that is taken from a broker, in bytes.
 pub const SASL_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 

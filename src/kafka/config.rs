@@ -6,6 +6,7 @@ use super::error::{Error, ErrorKind};
 use super::msg::Isolation;
 use super::security::SecurityConfig;
 use super::state::address::HostPort;
+use super::state::fetch::OffsetReset;
 
 /// How to reach a cluster, and how patient to be with it. Start with [`ClientConfig::new`] and change fields.
 #[derive(Clone, Debug)]
@@ -108,9 +109,15 @@ pub struct ConsumerConfig {
     pub wait_ms_max: u32,
     /// A broker answers as soon as it has this many bytes. Default: 1.
     pub bytes_min: usize,
-    /// Bytes of records that may be fetched ahead of the caller, over all brokers: each broker gets an equal share, at most
-    /// `fetch_bytes_max` and at least 64 KiB. Default: 16 MiB.
+    /// Bytes that may be held at a time, over all brokers and partitions: answers that are asked for, that wait, or that the
+    /// caller has not dropped yet, and the records that are decompressed from them. A single batch beyond it still comes.
+    /// Each broker is asked for an equal share (three eighths over the number of brokers), at most `fetch_bytes_max`.
+    /// Default: 16 MiB.
     pub buffer_bytes_max: usize,
+    /// The rack we are in; brokers from 2.4 on then name a replica in it, if they are set up to (KIP-392). Default: none.
+    pub rack: String,
+    /// What to do when records at the position are gone. Default: fail, naming the range that is lost.
+    pub on_lost: OffsetReset,
 }
 
 impl Default for ConsumerConfig {
@@ -122,6 +129,8 @@ impl Default for ConsumerConfig {
             wait_ms_max: 500,
             bytes_min: 1,
             buffer_bytes_max: 16 * 1024 * 1024,
+            rack: String::new(),
+            on_lost: OffsetReset::Fail,
         }
     }
 }
@@ -147,6 +156,15 @@ impl ConsumerConfig {
                 self.wait_ms_max = value.trim().parse().map_err(|_| bad_value(name, value, "milliseconds"))?;
             }
             "fetch.min.bytes" => self.bytes_min = bytes(name, value)?,
+            "auto.offset.reset" => {
+                self.on_lost = match value.to_ascii_lowercase().as_str() {
+                    "none" | "error" => OffsetReset::Fail,
+                    "earliest" | "smallest" | "beginning" => OffsetReset::Earliest,
+                    "latest" | "largest" | "end" => OffsetReset::Latest,
+                    _ => return Err(bad_value(name, value, "none, earliest or latest")),
+                }
+            }
+            "client.rack" => value.clone_into(&mut self.rack),
             // CRCs are always checked.
             "check.crcs" => {}
             _ => return Ok(false),
@@ -191,6 +209,10 @@ mod tests {
         let mut consumer = ConsumerConfig::default();
         assert!(consumer.set_property("isolation.level", "read_committed").unwrap());
         assert_eq!(consumer.isolation, Isolation::ReadCommitted);
+        assert!(consumer.set_property("auto.offset.reset", "largest").unwrap());
+        assert_eq!(consumer.on_lost, OffsetReset::Latest);
+        assert!(consumer.set_property("client.rack", "r1").unwrap());
+        assert_eq!(consumer.rack, "r1");
         assert!(consumer.set_property("fetch.min.bytes", "-1").unwrap_err().to_string().contains("fetch.min.bytes=-1"));
         assert!(!consumer.set_property("no.such.property", "1").unwrap());
     }

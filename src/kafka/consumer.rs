@@ -1,5 +1,6 @@
 //! Reading partitions of any topics, assigned by hand.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,20 +11,22 @@ use super::client::Client;
 use super::config::ConsumerConfig;
 use super::error::{Error, ErrorKind};
 use super::fetched::Fetched;
-use super::msg::{ApiKey, ErrorCode, FetchAnswer, Isolation};
+use super::msg::{ApiKey, EpochEndAnswer, ErrorCode, FetchAnswer, Isolation};
 use super::net::pool::Lane;
 use super::net::{now, sleep_until};
 use super::offsets::OffsetAt;
 use super::state::cluster::{Place, Topic};
 use super::state::fetch::{
-    Cause, Failure, Fault, FetchOptions, FetchOrder, FetchState, Position, Progress, RangeOrder, Ready, TopicPartition,
+    Cause, EpochOrder, Failure, Fault, FetchOptions, FetchOrder, FetchState, OffsetRange, Position, Progress,
+    RangeOrder, Ready, TopicPartition,
 };
 
 /// Reads partitions of any number of topics from given positions on, each broker's in one stream of fetches.
 ///
-/// While the caller works on one answer, the next one of the same broker is on its way: at most
-/// [`ConsumerConfig::buffer_bytes_max`] bytes are fetched ahead. Nothing runs between calls but the requests that are
-/// out, so a consumer that is not asked stands still. Dropping it closes its connections.
+/// While the caller works on one answer of a broker, the next one of the same broker is on its way. All bytes count against
+/// [`ConsumerConfig::buffer_bytes_max`]: those asked for, those that wait, and those of each [`Fetched`] until it is dropped,
+/// decompressed records included; a request goes out as soon as there is room for its answer. Nothing runs between
+/// calls but the requests that are out, so a consumer that is not asked stands still. Dropping it closes its connections.
 #[derive(Debug)]
 pub struct Consumer {
     client: Client,
@@ -39,7 +42,8 @@ pub struct Consumer {
 enum Event {
     Answer { broker: i32, outcome: Result<FetchAnswer, Fault<Error>> },
     Metadata { topic: Arc<str>, outcome: Result<Option<Topic>, Fault<Error>> },
-    Range { order: RangeOrder, outcome: Result<(i64, i64), Fault<Error>> },
+    Range { order: RangeOrder, outcome: Result<OffsetRange, Fault<Error>> },
+    Epochs { order: EpochOrder, outcome: Result<EpochEndAnswer, Fault<Error>> },
 }
 
 /// How far one partition is.
@@ -81,6 +85,8 @@ impl Consumer {
             wait_ms_max: config.wait_ms_max,
             bytes_min: config.bytes_min,
             buffer_bytes_max: config.buffer_bytes_max,
+            rack: config.rack.as_str().into(),
+            on_lost: config.on_lost,
             retry_backoff: core.config.retry_backoff,
             retry_backoff_max: core.config.retry_backoff_max,
             retries_deadline: core.config.retries_deadline,
@@ -127,10 +133,13 @@ impl Consumer {
     }
 
     /// The next answer about one partition, with or without records. Waits until there is one; with every partition paused
-    /// or none assigned, that is for ever. Safe to drop half-way: nothing is lost.
+    /// or none assigned, that is for ever, and so it is for a caller that keeps every [`Fetched`] until the budget is used up. Safe to drop half-way: nothing is lost.
     ///
     /// A consumer that reads to an end must compare positions with it and not wait for an empty answer: markers of
-    /// transactions and compacted records move the position without giving a record.
+    /// transactions and compacted records move the position without giving a record, and of a partition with nothing new
+    /// the broker says so once and then no more (KIP-227).
+    ///
+    /// Records that are gone fail the partition, or move it as [`ConsumerConfig::on_lost`] says and log the range.
     ///
     /// # Errors
     /// One per partition that has failed for good, after what came before it was handed out; the other partitions go on.
@@ -144,6 +153,7 @@ impl Consumer {
             while let Some(joined) = self.tasks.try_join_next() {
                 self.take(joined)?;
             }
+            let released = self.state.budget().releases();
             self.send();
             if let Some(ready) = self.state.poll_ready() {
                 // Taking it may have made room for the next request.
@@ -151,15 +161,22 @@ impl Consumer {
                 return match ready {
                     Ready::Data(data) => Ok(Fetched::new(data, self.isolation)),
                     Ready::Failed(failure) => Err(self.error(&failure)),
+                    Ready::Moved(moved) => {
+                        let why = self.cause_error(&moved.partition, &moved.cause);
+                        log::warn!("{why}; reading goes on at offset {}", moved.to.offset);
+                        continue;
+                    }
                 };
             }
             if let Some(failure) = self.state.all_failed() {
                 return Err(self.error(failure));
             }
             let due = self.state.poll_timeout();
+            let (budget, waits) = (self.state.budget(), self.state.wants_room());
             let joined = tokio::select! {
                 Some(joined) = self.tasks.join_next() => joined,
                 () = sleep_until(due) => continue,
+                () = poll_fn(|context| budget.poll_released(released, context)), if waits => continue,
             };
             self.take(joined)?;
         }
@@ -214,7 +231,10 @@ impl Consumer {
             self.tasks.spawn(ask_metadata(self.client.core.clone(), topic));
         }
         while let Some(order) = self.state.poll_range() {
-            self.tasks.spawn(ask_range(self.client.clone(), order));
+            self.tasks.spawn(ask_range(self.client.clone(), self.isolation, order));
+        }
+        while let Some(order) = self.state.poll_epochs(at) {
+            self.tasks.spawn(ask_epochs(self.client.core.clone(), order));
         }
         while let Some(order) = self.state.poll_request(at) {
             self.tasks.spawn(ask_records(self.client.core.clone(), self.lane, order, self.fetch_patience));
@@ -234,6 +254,7 @@ impl Consumer {
             Event::Range { order, outcome } => {
                 self.state.handle_range(at, &order.partition, order.generation, outcome);
             }
+            Event::Epochs { order, outcome } => self.state.handle_epochs(at, &order, outcome),
         }
         Ok(())
     }
@@ -259,7 +280,8 @@ impl Consumer {
     fn error(&self, failure: &Failure<Error>) -> Error {
         let error = self.cause_error(&failure.partition, &failure.cause);
         // What a broker has told for certain was not a matter of patience.
-        let is_certain = matches!(failure.cause, Cause::TopicDeleted { .. } | Cause::OutOfRange { .. });
+        let is_certain =
+            matches!(failure.cause, Cause::TopicDeleted { .. } | Cause::OutOfRange { .. } | Cause::Truncated { .. });
         if is_certain || failure.attempts <= 1 { error } else { error.gave_up(failure.after, failure.attempts) }
     }
 
@@ -284,6 +306,7 @@ impl Consumer {
                 Error::new(ErrorKind::TopicDeleted, text)
             }
             Cause::OutOfRange { position, log_start, end } => out_of_range(*position, *log_start, *end),
+            Cause::Truncated { position, from } => truncated(*position, *from),
             Cause::BadAnswer { broker, text } => at_broker(fetch(Error::new(ErrorKind::Decode, text.clone())), *broker),
         };
         error.topic(&partition.topic).partition(partition.partition)
@@ -317,6 +340,22 @@ fn out_of_range(position: i64, log_start: i64, end: i64) -> Error {
     Error::new(ErrorKind::OffsetOutOfRange { position, log_start, end }, text).api(ApiKey::Fetch)
 }
 
+fn truncated(position: i64, from: Option<i64>) -> Error {
+    let text = match from {
+        Some(from) => format!(
+            "the log was truncated below offset {position} (an unclean leader election): the records of offsets {from} to {} \
+             that were read are no longer part of it",
+            position.saturating_sub(1)
+        ),
+        None => format!(
+            "the log was truncated below offset {position} (an unclean leader election): the leader does not know the \
+             epoch of the last record that was read"
+        ),
+    };
+    let end = from.unwrap_or(0);
+    Error::new(ErrorKind::OffsetOutOfRange { position, log_start: -1, end }, text).api(ApiKey::Fetch)
+}
+
 fn fault(attempt: Attempt) -> Fault<Error> {
     Fault { error: attempt.error, is_final: attempt.again == Again::No }
 }
@@ -339,17 +378,26 @@ async fn ask_metadata(core: Arc<Core>, topic: Arc<str>) -> Event {
     Event::Metadata { topic, outcome }
 }
 
-/// The first offset and the one after the last. Open transactions count: whether a position exists has nothing to do with
-/// what may be shown.
-async fn ask_range(client: Client, order: RangeOrder) -> Event {
+async fn ask_epochs(core: Arc<Core>, order: EpochOrder) -> Event {
+    let outcome = core.ask(Lane::Control, &Place::Node(order.broker), &order.call, core.config.request_timeout).await;
+    Event::Epochs { order, outcome: outcome.map_err(fault) }
+}
+
+/// What a partition holds. Open transactions count for whether a position exists, and not for what may be shown.
+async fn ask_range(client: Client, isolation: Isolation, order: RangeOrder) -> Event {
     let TopicPartition { topic, partition } = &order.partition;
-    let mut found = [0_i64; 2];
-    for (slot, at) in found.iter_mut().zip([OffsetAt::Earliest, OffsetAt::Latest]) {
-        match client.list_offsets(topic, &[(*partition, at)], Isolation::ReadUncommitted).await {
+    let wanted = [
+        (OffsetAt::Earliest, Isolation::ReadUncommitted),
+        (OffsetAt::Latest, Isolation::ReadUncommitted),
+        (OffsetAt::Latest, isolation),
+    ];
+    let mut found = [0_i64; 3];
+    for (slot, (at, isolation)) in found.iter_mut().zip(wanted) {
+        match client.list_offsets(topic, &[(*partition, at)], isolation).await {
             Ok(offsets) => *slot = offsets.get(partition).and_then(|listed| listed.offset).unwrap_or(0),
             Err(error) => return Event::Range { order, outcome: Err(Fault { error, is_final: true }) },
         }
     }
-    let [log_start, end] = found;
-    Event::Range { order, outcome: Ok((log_start, end)) }
+    let [log_start, end, visible_end] = found;
+    Event::Range { order, outcome: Ok(OffsetRange { log_start, end, visible_end }) }
 }

@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use super::error::{Error, ErrorKind};
 use super::msg::{ApiKey, Isolation};
-use super::record::{Batch, Batches, Decompressor, Records};
+use super::record::{Batch, Batches, Codec, Decompressor, Records};
 use super::state::aborted::AbortedFilter;
-use super::state::fetch::FetchedData;
+use super::state::fetch::{FetchedData, Hold};
 use crate::wire::DecodeError;
 
 /// Records of one partition, in offset order, still as the broker sent them: each batch is decompressed when
 /// [`Fetched::next_records`] comes to it, in the caller's own task.
 ///
 /// May hold no records at all: then it tells that the broker had nothing new, and where the partition ends. It keeps the
-/// answer it came in alive, so drop it when done.
+/// answer it came in alive and counts against the consumer's budget until it is dropped, on whichever task that is.
 pub struct Fetched {
     /// The topic.
     pub topic: Arc<str>,
@@ -32,6 +32,9 @@ pub struct Fetched {
     batches: Batches,
     filter: Option<AbortedFilter>,
     failed: Option<Error>,
+    hold: Option<Arc<Hold>>,
+    /// What the records at hand take beside the answer.
+    decompressed: Option<Hold>,
 }
 
 impl Fetched {
@@ -52,6 +55,8 @@ impl Fetched {
             batches: data.records.batches(),
             filter,
             failed: None,
+            hold: data.hold,
+            decompressed: None,
         }
     }
 
@@ -85,6 +90,7 @@ impl Fetched {
             // An answer begins with the whole batch that holds the position, and a log may repeat nothing after it.
             if is_shown && batch.next_offset() > self.position {
                 let records = batch.decode(decompressor).map_err(at)?.starting_at(self.position);
+                self.account(&batch, &records);
                 self.position = batch.next_offset();
                 self.leader_epoch = batch.leader_epoch();
                 return Ok(Some(records));
@@ -95,6 +101,14 @@ impl Fetched {
             }
         }
         Ok(None)
+    }
+
+    /// Charges what was decompressed to the budget that the answer counts against, instead of the batch before.
+    fn account(&mut self, batch: &Batch, records: &Records) {
+        let is_copy = batch.codec() != Codec::None;
+        self.decompressed = None;
+        let hold = self.hold.as_ref().filter(|_| is_copy);
+        self.decompressed = hold.map(|hold| hold.budget().hold(&Arc::default(), records.size_bytes()));
     }
 
     fn shows(&mut self, batch: &Batch) -> Result<bool, DecodeError> {

@@ -62,5 +62,5 @@ pub use msg::{ErrorCode, Isolation, TopicId};
 pub use offsets::{CommittedOffset, ListedOffset, OffsetAt, OffsetToCommit};
 pub use producer::Acks;
 pub use security::{PemSource, SecurityConfig, SecurityProtocol, TlsVersions};
-pub use state::fetch::{Position, TopicPartition};
+pub use state::fetch::{OffsetReset, Position, TopicPartition};
 pub use state::sasl::{Mechanism, Secret};

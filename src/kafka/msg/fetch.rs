@@ -1,6 +1,6 @@
 //! `Fetch` (1), versions 4 to 16: records of partitions from one broker. Our own codec; records stay slices of the answer.
 //!
-//! What versions add: v5 log start offset, v7 sessions (always declined here: session 0, epoch -1), v9 leader epoch,
+//! What versions add: v5 log start offset, v7 sessions (KIP-227), v8 the client waits for quotas itself, v9 leader epoch,
 //! v11 rack and preferred replica, v12 compact layout and diverging epoch, v13 topic ids in place of names, v15 the replica
 //! id moves into a tag, v16 addresses of new leaders (KIP-951).
 
@@ -13,9 +13,11 @@ use crate::wire::{DecodeError, DecodeFault, Reader, Writer};
 use super::layout::{Layout, reserve};
 use super::{ApiKey, Call, EncodeError, ErrorCode, Isolation, TopicId};
 
-/// A fetch without a session.
+/// A fetch, whole or within a session.
 #[derive(Clone, Debug)]
 pub struct FetchCall {
+    /// The session it belongs to.
+    pub session: FetchSessionRef,
     /// How long the broker may wait for `bytes_min`, in milliseconds.
     pub wait_ms_max: i32,
     /// The broker answers as soon as it has this many bytes of records.
@@ -27,6 +29,33 @@ pub struct FetchCall {
     pub isolation: Isolation,
     /// Topics in the order in which the broker shall fill the answer.
     pub topics: Vec<FetchTopic>,
+    /// What the session holds and shall hold no more.
+    pub forgotten: Vec<ForgottenTopic>,
+    /// Our rack, for brokers that choose a close replica (KIP-392); empty for none.
+    pub rack: Arc<str>,
+    /// Whether a version with topic ids may be used; every topic that is named must have one then. Within a session it must not
+    /// change.
+    pub by_id: bool,
+}
+
+/// A fetch session as a request names it (KIP-227). The default asks for a new one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FetchSessionRef {
+    /// The broker's number for it; 0 for none.
+    pub id: i32,
+    /// 0 asks for a new session and closes the one named; above, the number of the request within the session.
+    pub epoch: i32,
+}
+
+/// Partitions to leave out of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForgottenTopic {
+    /// The topic's name.
+    pub name: Arc<str>,
+    /// Its id, where the session has ids.
+    pub id: Option<TopicId>,
+    /// The partitions.
+    pub partitions: Vec<i32>,
 }
 
 /// One topic of a fetch.
@@ -49,6 +78,8 @@ pub struct FetchPartition {
     pub offset: i64,
     /// The leader epoch we believe in, which a broker fences when it knows better; none before v9 or when unknown.
     pub leader_epoch: Option<i32>,
+    /// The epoch of the batch before `offset`, which makes the broker look whether its log has it (v12); none when unknown.
+    pub last_epoch: Option<i32>,
     /// Bytes of records of this partition.
     pub bytes_max: i32,
 }
@@ -60,7 +91,11 @@ pub struct FetchAnswer {
     pub throttle_ms: i32,
     /// An error of the whole request.
     pub error: ErrorCode,
-    /// Partitions in the broker's order.
+    /// The session this belongs to; 0 when there is none, as before v7.
+    pub session_id: i32,
+    /// Bytes of the whole answer, which its records keep alive.
+    pub bytes: usize,
+    /// Partitions in the broker's order; within a session only those with something new.
     pub partitions: Vec<FetchPartitionAnswer>,
     /// Addresses of the leaders that partitions name (v16).
     pub endpoints: Vec<NodeEndpoint>,
@@ -92,6 +127,8 @@ pub struct FetchPartitionAnswer {
     pub log_start_offset: i64,
     /// The leader the broker knows (KIP-951); none before v12 and mostly none after.
     pub leader: Option<LeaderHint>,
+    /// Where the broker's log parts from what we have read (v12); none when it does not.
+    pub diverging: Option<EpochEnd>,
     /// Aborted transactions that overlap the records, in no particular order; empty under read_uncommitted.
     pub aborted: Vec<AbortedTransaction>,
     /// A replica closer to our rack (KIP-392); -1 for none.
@@ -107,6 +144,15 @@ pub struct LeaderHint {
     pub node: i32,
     /// Its epoch.
     pub epoch: i32,
+}
+
+/// Where an epoch ends in a broker's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EpochEnd {
+    /// The largest epoch of the log that is not above the one asked about; -1 when there is none.
+    pub epoch: i32,
+    /// The offset after its last record; -1 when there is none.
+    pub end_offset: i64,
 }
 
 /// A transaction whose records read_committed must not show.
@@ -137,8 +183,7 @@ impl Call for FetchCall {
     type Answer = FetchAnswer;
 
     fn version_max(&self) -> i16 {
-        let all_have_ids = self.topics.iter().all(|topic| topic.id.is_some());
-        if all_have_ids { Self::API.versions().max } else { BY_NAME_VERSION_MAX }
+        if self.by_id { Self::API.versions().max } else { BY_NAME_VERSION_MAX }
     }
 
     fn encode(&self, version: i16, out: &mut Writer) -> Result<(), EncodeError> {
@@ -151,21 +196,33 @@ impl Call for FetchCall {
         out.i32_be(self.bytes_max);
         out.i8(self.isolation.level());
         if version >= 7 {
-            out.i32_be(0); // session id
-            out.i32_be(-1); // session epoch: no session wanted
+            out.i32_be(self.session.id);
+            out.i32_be(self.session.epoch);
         }
         layout.put_count(out, self.topics.len(), "topics")?;
         for topic in &self.topics {
             encode_topic(topic, version, layout, out)?;
         }
         if version >= 7 {
-            layout.put_count(out, 0, "forgotten_topics_data")?;
+            layout.put_count(out, self.forgotten.len(), "forgotten_topics_data")?;
+            for topic in &self.forgotten {
+                put_topic(&topic.name, topic.id, version, layout, out)?;
+                layout.put_count(out, topic.partitions.len(), "partitions")?;
+                for partition in &topic.partitions {
+                    out.i32_be(*partition);
+                }
+                layout.put_no_tags(out);
+            }
         }
         if version >= 11 {
-            layout.put_string(out, "", "rack_id")?;
+            layout.put_string(out, &self.rack, "rack_id")?;
         }
         layout.put_no_tags(out);
         Ok(())
+    }
+
+    fn quiet_ms(version: i16, answer: &FetchAnswer) -> i32 {
+        if version >= 8 { answer.throttle_ms } else { 0 }
     }
 
     fn decode(version: i16, body: Bytes) -> Result<FetchAnswer, DecodeError> {
@@ -173,15 +230,25 @@ impl Call for FetchCall {
     }
 }
 
-fn encode_topic(topic: &FetchTopic, version: i16, layout: Layout, out: &mut Writer) -> Result<(), EncodeError> {
-    if version > BY_NAME_VERSION_MAX {
-        let Some(id) = &topic.id else {
-            return Err(EncodeError { field: "topic_id", reason: format!("topic \"{}\" has none", topic.name) });
-        };
-        out.bytes(id.bytes());
-    } else {
-        layout.put_string(out, &topic.name, "topic")?;
+fn put_topic(
+    name: &str,
+    id: Option<TopicId>,
+    version: i16,
+    layout: Layout,
+    out: &mut Writer,
+) -> Result<(), EncodeError> {
+    if version <= BY_NAME_VERSION_MAX {
+        return layout.put_string(out, name, "topic");
     }
+    let Some(id) = id else {
+        return Err(EncodeError { field: "topic_id", reason: format!("topic \"{name}\" has none") });
+    };
+    out.bytes(id.bytes());
+    Ok(())
+}
+
+fn encode_topic(topic: &FetchTopic, version: i16, layout: Layout, out: &mut Writer) -> Result<(), EncodeError> {
+    put_topic(&topic.name, topic.id, version, layout, out)?;
     layout.put_count(out, topic.partitions.len(), "partitions")?;
     for partition in &topic.partitions {
         out.i32_be(partition.partition);
@@ -190,7 +257,7 @@ fn encode_topic(topic: &FetchTopic, version: i16, layout: Layout, out: &mut Writ
         }
         out.i64_be(partition.offset);
         if version >= 12 {
-            out.i32_be(-1); // last fetched epoch: only followers say
+            out.i32_be(partition.last_epoch.unwrap_or(-1));
         }
         if version >= 5 {
             out.i64_be(-1); // log start offset: only followers say
@@ -206,10 +273,10 @@ fn decode_answer(version: i16, body: &Bytes) -> Result<FetchAnswer, DecodeError>
     let layout = Layout::of(ApiKey::Fetch, version);
     let reader = &mut Reader::new(body);
     let throttle_ms = reader.i32_be("throttle_time_ms")?;
-    let mut error = ErrorCode::NONE;
+    let (mut error, mut session_id) = (ErrorCode::NONE, 0);
     if version >= 7 {
         error = ErrorCode(reader.i16_be("error_code")?);
-        reader.skip(4, "session_id")?;
+        session_id = reader.i32_be("session_id")?;
     }
     let topic_bytes_min = if version > BY_NAME_VERSION_MAX { 17 } else { 2 };
     let topics = layout.count(reader, topic_bytes_min, "responses")?.unwrap_or(0);
@@ -235,7 +302,7 @@ fn decode_answer(version: i16, body: &Bytes) -> Result<FetchAnswer, DecodeError>
         }
         Ok(())
     })?;
-    Ok(FetchAnswer { throttle_ms, error, partitions, endpoints })
+    Ok(FetchAnswer { throttle_ms, error, session_id, bytes: body.len(), partitions, endpoints })
 }
 
 fn decode_partition(
@@ -265,8 +332,12 @@ fn decode_partition(
         .get(range.clone())
         .map(|slice| body.slice_ref(slice))
         .ok_or_else(|| reader.error(DecodeFault::Truncated { wanted: range.len(), left: 0 }, "records"))?;
-    let mut leader = None;
+    let (mut leader, mut diverging) = (None, None);
     layout.tags(reader, |tag, content| {
+        if tag == 0 {
+            let end = EpochEnd { epoch: content.i32_be("epoch")?, end_offset: content.i64_be("end_offset")? };
+            diverging = (end != EpochEnd { epoch: -1, end_offset: -1 }).then_some(end);
+        }
         if tag == 1 {
             let hint = LeaderHint { node: content.i32_be("leader_id")?, epoch: content.i32_be("leader_epoch")? };
             leader = (hint.node >= 0).then_some(hint);
@@ -281,6 +352,7 @@ fn decode_partition(
         last_stable_offset,
         log_start_offset,
         leader,
+        diverging,
         aborted,
         preferred_read_replica,
         records,

@@ -90,6 +90,10 @@ impl Call for ListOffsetsCall {
         Ok(())
     }
 
+    fn quiet_ms(version: i16, answer: &ListOffsetsAnswer) -> i32 {
+        if version >= 3 { answer.throttle_ms } else { 0 }
+    }
+
     fn decode(version: i16, body: Bytes) -> Result<ListOffsetsAnswer, DecodeError> {
         let layout = Layout::of(Self::API, version);
         let reader = &mut Reader::new(&body);

@@ -132,6 +132,10 @@ impl Call for MetadataCall {
         foreign::encode(&message, version, "MetadataRequest", out)
     }
 
+    fn quiet_ms(version: i16, answer: &MetadataAnswer) -> i32 {
+        if version >= 6 { answer.throttle_ms } else { 0 }
+    }
+
     fn decode(version: i16, body: Bytes) -> Result<MetadataAnswer, DecodeError> {
         let message: MetadataResponse = foreign::decode(&SHAPE, version, "MetadataResponse", body)?;
         let brokers = message.brokers.into_iter().map(|b| BrokerAnswer {

@@ -13,6 +13,7 @@ mod admin;
 mod api_versions;
 mod code;
 mod coordinator;
+mod epoch_end;
 mod fetch;
 mod foreign;
 mod group;
@@ -39,9 +40,10 @@ pub use admin::{CreateTopicAnswer, CreateTopicCall, DeleteTopicAnswer, DeleteTop
 pub use api_versions::{ApiVersionsAnswer, ApiVersionsCall};
 pub use code::{CodeClass, ErrorCode};
 pub use coordinator::{FindCoordinatorAnswer, FindCoordinatorCall};
+pub use epoch_end::{EpochEndAnswer, EpochEndCall, EpochEndPartition};
 pub use fetch::{
-    AbortedTransaction, FetchAnswer, FetchCall, FetchPartition, FetchPartitionAnswer, FetchTopic, LeaderHint,
-    NodeEndpoint, TopicRef,
+    AbortedTransaction, EpochEnd, FetchAnswer, FetchCall, FetchPartition, FetchPartitionAnswer, FetchSessionRef,
+    FetchTopic, ForgottenTopic, LeaderHint, NodeEndpoint, TopicRef,
 };
 pub use group::{
     DescribeGroupsCall, DescribedGroupAnswer, GroupMemberAnswer, ListGroupsAnswer, ListGroupsCall, ListedGroupAnswer,
@@ -76,6 +78,12 @@ pub trait Call: Send + Sync {
     /// # Errors
     /// [`EncodeError`] when a value cannot be written, such as a name of more than 32,767 bytes.
     fn encode(&self, version: i16, out: &mut Writer) -> Result<(), EncodeError>;
+
+    /// How long the answer asks us to stay quiet on this connection, in milliseconds; 0 where the broker has waited itself, as
+    /// all did before Kafka 2.0 (KIP-219).
+    fn quiet_ms(_version: i16, _answer: &Self::Answer) -> i32 {
+        0
+    }
 
     /// Reads the body of the answer, without its header. Byte fields are slices of `body`.
     ///
@@ -202,11 +210,19 @@ api_keys! {
     CreateTopics = 19, versions 2..=4, flexible from 5;
     /// Deletes topics; sent to the controller.
     DeleteTopics = 20, versions 1..=3, flexible from 4;
+    /// Where an epoch ends in a leader's log; v3 is the first that a consumer may use.
+    OffsetForLeaderEpoch = 23, versions 3..=4, flexible from 4;
     /// Carries a login; v1 says how long it holds.
     SaslAuthenticate = 36, versions 0..=2, flexible from 2;
 }
 
 impl ApiKey {
+    /// Whether a client that is over its quota waits before the next such request on the connection (KIP-219). What keeps a
+    /// member in its group does not wait.
+    pub const fn waits_for_quota(self) -> bool {
+        matches!(self, Self::Produce | Self::Fetch | Self::ListOffsets | Self::Metadata | Self::OffsetForLeaderEpoch)
+    }
+
     /// Whether `version` of this API has compact lengths and tagged fields.
     pub const fn is_flexible(self, version: i16) -> bool {
         version >= self.flexible_from()

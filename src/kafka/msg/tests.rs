@@ -62,8 +62,10 @@ fn torment_shaped<C: Call>(shape: &Shape, version: i16, body: &Bytes) {
 }
 
 fn fetch_call(id: Option<TopicId>) -> FetchCall {
-    let partition = FetchPartition { partition: 3, offset: 77, leader_epoch: Some(5), bytes_max: 1 << 20 };
+    let partition =
+        FetchPartition { partition: 3, offset: 77, leader_epoch: Some(5), last_epoch: Some(4), bytes_max: 1 << 20 };
     FetchCall {
+        session: FetchSessionRef { id: 8, epoch: 3 },
         wait_ms_max: 500,
         bytes_min: 1,
         bytes_max: 4 << 20,
@@ -71,8 +73,11 @@ fn fetch_call(id: Option<TopicId>) -> FetchCall {
         topics: vec![FetchTopic {
             name: "t".into(),
             id,
-            partitions: vec![partition, FetchPartition { partition: 4, ..partition }],
+            partitions: vec![partition, FetchPartition { partition: 4, last_epoch: None, ..partition }],
         }],
+        forgotten: vec![ForgottenTopic { name: "t".into(), id, partitions: vec![1, 2] }],
+        rack: "r1".into(),
+        by_id: id.is_some(),
     }
 }
 
@@ -82,9 +87,16 @@ fn fetch_requests() {
     for version in versions::<FetchCall>() {
         let read: theirs::FetchRequest = read_back(&fetch_call(id), version);
         assert_eq!((read.replica_id.0, read.max_wait_ms, read.min_bytes, read.max_bytes), (-1, 500, 1, 4 << 20));
-        assert_eq!((read.isolation_level, read.session_id), (1, 0));
-        assert_eq!(read.session_epoch, -1);
-        assert!(read.forgotten_topics_data.is_empty() && read.rack_id.is_empty());
+        assert_eq!(read.isolation_level, 1);
+        let session = if version >= 7 { (8, 3) } else { (0, -1) };
+        assert_eq!((read.session_id, read.session_epoch), session);
+        assert_eq!(read.rack_id.as_str(), if version >= 11 { "r1" } else { "" });
+        assert_eq!(read.forgotten_topics_data.len(), usize::from(version >= 7));
+        for forgotten in &read.forgotten_topics_data {
+            assert_eq!(forgotten.partitions, [1, 2]);
+            assert_eq!(forgotten.topic.0.as_str(), if version >= 13 { "" } else { "t" });
+            assert_eq!(forgotten.topic_id.as_bytes(), &[if version >= 13 { 7 } else { 0 }; 16]);
+        }
         let topic = &read.topics[0];
         if version >= 13 {
             assert_eq!(topic.topic_id.as_bytes(), &[7; 16]);
@@ -94,7 +106,9 @@ fn fetch_requests() {
         let partition = &topic.partitions[0];
         assert_eq!((partition.partition, partition.fetch_offset, partition.partition_max_bytes), (3, 77, 1 << 20));
         assert_eq!(partition.current_leader_epoch, if version >= 9 { 5 } else { -1 });
-        assert_eq!((partition.last_fetched_epoch, partition.log_start_offset), (-1, -1));
+        assert_eq!(partition.log_start_offset, -1);
+        assert_eq!(partition.last_fetched_epoch, if version >= 12 { 4 } else { -1 });
+        assert_eq!(topic.partitions[1].last_fetched_epoch, -1);
         assert_eq!(topic.partitions[1].partition, 4);
     }
 }
@@ -144,7 +158,7 @@ fn fetch_response(version: i16) -> theirs::FetchResponse {
     };
     let mut message = theirs::FetchResponse::default().with_throttle_time_ms(5).with_responses(vec![topic_answer]);
     if version >= 7 {
-        message = message.with_session_id(0);
+        message = message.with_session_id(77);
     }
     if version >= 16 {
         let endpoint = NodeEndpoint::default().with_node_id(BrokerId(2)).with_host(text("h2")).with_port(9092);
@@ -159,6 +173,8 @@ fn fetch_answers() {
         let body = written(&fetch_response(version), version);
         let answer = FetchCall::decode(version, body.clone()).unwrap();
         assert_eq!((answer.throttle_ms, answer.error, answer.partitions.len()), (5, ErrorCode::NONE, 2));
+        assert_eq!((answer.session_id, answer.bytes), (if version >= 7 { 77 } else { 0 }, body.len()));
+        assert_eq!(FetchCall::quiet_ms(version, &answer), if version >= 8 { 5 } else { 0 });
         let by_id = TopicRef::Id(TopicId::new([7; 16]));
         let expected = if version >= 13 { by_id } else { TopicRef::Name("t".into()) };
         let [whole, failed] = &answer.partitions[..] else { panic!("{answer:?}") };
@@ -172,12 +188,42 @@ fn fetch_answers() {
         assert_eq!((failed.partition, failed.error), (4, ErrorCode::NOT_LEADER_OR_FOLLOWER));
         assert!(failed.records.is_empty() && failed.aborted.is_empty());
         assert_eq!(failed.leader, (version >= 12).then_some(LeaderHint { node: 2, epoch: 9 }));
+        assert_eq!(failed.diverging, (version >= 12).then_some(EpochEnd { epoch: 1, end_offset: 2 }));
+        assert_eq!(whole.diverging, None);
         let endpoint = NodeEndpoint { node: 2, host: "h2".to_owned(), port: 9092 };
         assert_eq!(answer.endpoints, if version >= 16 { vec![endpoint] } else { vec![] });
         // No copy: the records are where the frame is.
         let frame = body.as_ptr_range();
         assert!(frame.contains(&whole.records.as_ptr()));
         torment::<FetchCall>(version, &body);
+    }
+}
+
+#[test]
+fn epoch_ends_both_ways() {
+    use theirs::offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult};
+    let first = EpochEndPartition { partition: 3, current_epoch: Some(5), epoch: 4 };
+    let call = EpochEndCall {
+        topics: vec![("t".into(), vec![first, EpochEndPartition { partition: 4, current_epoch: None, epoch: 0 }])],
+    };
+    for version in versions::<EpochEndCall>() {
+        let read: theirs::OffsetForLeaderEpochRequest = read_back(&call, version);
+        assert_eq!((read.replica_id.0, read.topics[0].topic.0.as_str()), (-1, "t"));
+        let asked = &read.topics[0].partitions;
+        let asked: Vec<_> = asked.iter().map(|p| (p.partition, p.current_leader_epoch, p.leader_epoch)).collect();
+        assert_eq!(asked, [(3, 5, 4), (4, -1, 0)]);
+        let good = EpochEndOffset::default().with_partition(3).with_leader_epoch(2).with_end_offset(50);
+        let bad = EpochEndOffset::default().with_partition(4).with_error_code(74);
+        let found = OffsetForLeaderTopicResult::default().with_topic(topic("t")).with_partitions(vec![good, bad]);
+        let message = theirs::OffsetForLeaderEpochResponse::default().with_throttle_time_ms(5).with_topics(vec![found]);
+        let body = written(&message, version);
+        let answer = EpochEndCall::decode(version, body.clone()).unwrap();
+        let expected = [
+            ("t".into(), 3, Ok(EpochEnd { epoch: 2, end_offset: 50 })),
+            ("t".into(), 4, Err(ErrorCode::FENCED_LEADER_EPOCH)),
+        ];
+        assert_eq!((answer.throttle_ms, &answer.partitions[..]), (5, &expected[..]));
+        torment::<EpochEndCall>(version, &body);
     }
 }
 

@@ -1,8 +1,8 @@
 //! The task that drives one connection, and the handle through which requests reach it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use crate::kafka::msg::{ApiKey, Call, EncodeError, NoCommonVersion, RequestHeader, VersionTable, encode_request};
 use crate::kafka::state::frame::FrameBuffer;
 use crate::kafka::state::link::{Link, LinkFault};
+use crate::limits::THROTTLE_MS_MAX;
 use crate::wire::DecodeError;
 
 use super::dial::{Stream, io_text};
@@ -25,6 +26,8 @@ pub(crate) struct LinkHandle {
     commands: mpsc::Sender<Command>,
     versions: Arc<VersionTable>,
     client_id: Arc<str>,
+    /// Until when the broker wants no more of us on this connection.
+    quiet_until: Arc<Mutex<Option<Instant>>>,
 }
 
 #[derive(Debug)]
@@ -84,7 +87,7 @@ impl LinkHandle {
         let (ready, when_ready) = oneshot::channel();
         tokio::spawn(Driver { link, login, patience, queue, replies: BTreeMap::new(), ready: Some(ready) }.run(stream));
         let versions = when_ready.await.unwrap_or(Err(LinkFault::Abandoned))?;
-        Ok(Self { commands, versions, client_id })
+        Ok(Self { commands, versions, client_id, quiet_until: Arc::default() })
     }
 
     /// Sends one request and waits for its answer. Dropping the future abandons the answer, not the connection.
@@ -95,13 +98,31 @@ impl LinkHandle {
         let version = self.versions.pick(C::API, call.version_max()).map_err(CallFault::Version)?;
         let header = RequestHeader { api: C::API, version, correlation_id: 0, client_id: &self.client_id };
         let frame = encode_request(header, call).map_err(CallFault::Encode)?;
+        if C::API.waits_for_quota() {
+            let until = *self.quiet_until();
+            if let Some(until) = until.filter(|until| *until > now()) {
+                sleep_until(Some(until)).await;
+            }
+        }
         let (reply, answer) = oneshot::channel();
         let command = Command { api: C::API, version, frame, patience, reply };
         let ended = |sent| CallFault::Link { fault: LinkFault::Closed, sent };
         self.commands.send(command).await.map_err(|_| ended(false))?;
         let body = answer.await.map_err(|_| ended(true))?;
         let body = body.map_err(|fault| CallFault::Link { fault, sent: true })?;
-        C::decode(version, body).map_err(CallFault::Decode)
+        let answer = C::decode(version, body).map_err(CallFault::Decode)?;
+        let quiet_ms = u64::try_from(C::quiet_ms(version, &answer)).unwrap_or(0).min(THROTTLE_MS_MAX);
+        if quiet_ms > 0 {
+            log::debug!("{}: the broker asks for {quiet_ms} ms without requests (quota)", C::API);
+            let until = now().checked_add(Duration::from_millis(quiet_ms));
+            let mut known = self.quiet_until();
+            *known = (*known).max(until);
+        }
+        Ok(answer)
+    }
+
+    fn quiet_until(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.quiet_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the connection has ended.

@@ -1,18 +1,22 @@
 //! What answers do to the machine: its inputs.
 //!
-//! Inputs: `handle_answer`, `handle_metadata`, `handle_range`. Outputs: see [`FetchState`].
+//! Inputs: `handle_answer`, `handle_metadata`. Outputs: see [`FetchState`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::kafka::msg::{CodeClass, ErrorCode, FetchAnswer, FetchPartitionAnswer, TopicRef};
+use bytes::Bytes;
+
+use crate::kafka::msg::{AbortedTransaction, CodeClass, ErrorCode, FetchAnswer, FetchPartitionAnswer, TopicRef};
 use crate::kafka::record::RecordSet;
 use crate::kafka::state::backoff::Backoff;
 use crate::kafka::state::cluster::Topic;
 use crate::limits::FRAME_BYTES_MAX;
 
+use super::budget::Hold;
 use super::cursor::Trouble;
+use super::session::Marks;
 use super::{Ask, Asked, Cause, Entry, Failure, Fault, FetchState, FetchedData, Ready, TopicPartition};
 
 /// What the entries of an answer come to.
@@ -28,14 +32,21 @@ impl<E: Clone> FetchState<E> {
     /// Takes the outcome of the request that is in flight to `broker`.
     pub fn handle_answer(&mut self, now: Instant, broker: i32, outcome: Result<FetchAnswer, Fault<E>>) {
         self.random = self.random.wrapping_add(1);
-        let Some(asked) = self.sources.get_mut(&broker).and_then(|source| source.in_flight.take()) else { return };
+        let Some(source) = self.sources.get_mut(&broker) else { return };
+        let Some(asked) = source.in_flight.take() else { return };
         match outcome {
-            Ok(answer) if answer.error.is_ok() => self.accept(now, broker, asked, answer),
+            Ok(answer) if answer.error.is_ok() => {
+                source.session.answered(answer.session_id);
+                self.accept(now, broker, asked, answer);
+            }
+            // The broker has dropped the session: the next request is whole, and goes out at once.
+            Ok(answer) if source.session.refused(answer.error) => {}
             Ok(answer) => {
                 let cause = Cause::Code { broker, code: answer.error };
                 self.all_in_trouble(now, &asked, &cause, answer.error.is_retriable());
             }
             Err(fault) => {
+                source.session.broken();
                 let cause = Cause::Fault(fault.error);
                 self.all_in_trouble(now, &asked, &cause, !fault.is_final);
             }
@@ -56,6 +67,14 @@ impl<E: Clone> FetchState<E> {
     }
 
     fn accept(&mut self, now: Instant, broker: i32, mut asked: Asked, answer: FetchAnswer) {
+        // One account for the whole answer: any part of it keeps all of it.
+        let mut hold = None;
+        if answer.partitions.iter().any(|part| !part.records.is_empty()) {
+            let source = self.sources.entry(broker).or_default();
+            let whole = Arc::new(self.budget.hold(&source.held, answer.bytes));
+            source.keep(&whole);
+            hold = Some(whole);
+        }
         for part in answer.partitions {
             let topic = match &part.topic {
                 TopicRef::Name(name) => Some(name.clone()),
@@ -65,13 +84,42 @@ impl<E: Clone> FetchState<E> {
             let Some(topic) = topic else { continue };
             let partition = TopicPartition { topic, partition: part.partition };
             let Some(ask) = asked.partitions.remove(&partition) else { continue };
+            if part.error.is_ok() {
+                self.sources.entry(broker).or_default().session.mark(&partition, Marks::of(&part));
+            }
             if self.is_current(&partition, ask) {
-                self.accept_partition(now, broker, partition, ask, part);
+                self.accept_partition(now, broker, partition, ask, part, hold.as_ref());
             }
         }
-        let text = "the broker left the partition out of its answer";
-        let cause = Cause::BadAnswer { broker, text: text.to_owned() };
-        self.all_in_trouble(now, &asked, &cause, true);
+        self.accept_unchanged(now, broker, asked);
+    }
+
+    /// Partitions that are not in the answer: within a session nothing is new about them.
+    fn accept_unchanged(&mut self, now: Instant, broker: i32, mut asked: Asked) {
+        let session = &self.sources.entry(broker).or_default().session;
+        let mut unchanged = Vec::new();
+        asked.partitions.retain(|partition, ask| match session.unchanged(partition) {
+            Some(marks) => {
+                unchanged.push((partition.clone(), *ask, marks));
+                false
+            }
+            None => true,
+        });
+        for (partition, ask, marks) in unchanged {
+            if self.is_current(&partition, ask) {
+                self.note(now, &partition, marks);
+                // Only who has just been assigned, moved or in trouble has to be told that there is nothing.
+                if self.cursors.get(&partition).is_some_and(|cursor| cursor.untold) {
+                    self.hand_out(broker, partition, marks, Vec::new(), RecordSet::new(Bytes::new()), None);
+                }
+            }
+        }
+        if !asked.partitions.is_empty() {
+            self.sources.entry(broker).or_default().session.broken();
+            let text = "the broker left the partition out of its answer";
+            let cause = Cause::BadAnswer { broker, text: text.to_owned() };
+            self.all_in_trouble(now, &asked, &cause, true);
+        }
     }
 
     /// Whether an answer to `ask` is still wanted: the position may have moved, another broker may have answered.
@@ -88,13 +136,23 @@ impl<E: Clone> FetchState<E> {
         partition: TopicPartition,
         ask: Ask,
         part: FetchPartitionAnswer,
+        hold: Option<&Arc<Hold>>,
     ) {
         match part.error {
-            ErrorCode::NONE => self.accept_records(now, broker, partition, ask, part),
+            ErrorCode::NONE => match part.diverging {
+                Some(end) => self.compare(now, &partition, end),
+                None if self.go_to_replica(now, broker, &partition, &part) => {}
+                None => self.accept_records(now, broker, partition, ask, part, hold),
+            },
             ErrorCode::OFFSET_OUT_OF_RANGE => {
                 self.trouble(now, &partition, Cause::Code { broker, code: part.error }, false);
                 if let Some(cursor) = self.cursors.get_mut(&partition) {
-                    cursor.want_range();
+                    // A follower may be behind or hold less: only the leader's word counts.
+                    if cursor.leave_replica() {
+                        self.brokers_changed = true;
+                    } else {
+                        cursor.want_range(false);
+                    }
                 }
             }
             code => {
@@ -111,18 +169,45 @@ impl<E: Clone> FetchState<E> {
         }
     }
 
+    /// Follows the leader to a replica that is closer to us (KIP-392), and whether that is all that the answer says.
+    fn go_to_replica(
+        &mut self,
+        now: Instant,
+        broker: i32,
+        partition: &TopicPartition,
+        part: &FetchPartitionAnswer,
+    ) -> bool {
+        let node = part.preferred_read_replica;
+        let Some(cursor) = self.cursors.get_mut(partition).filter(|_| node >= 0 && node != broker) else {
+            return false;
+        };
+        cursor.prefer(node, now.checked_add(REPLICA_AGE_MAX).unwrap_or(now));
+        self.brokers_changed = true;
+        part.records.is_empty()
+    }
+
     /// Goes to the leader that the answer names (KIP-951), when it is newer than the one we know.
     fn follow_hint(&mut self, now: Instant, partition: &TopicPartition, part: &FetchPartitionAnswer) {
         let known = self.topics.get(&partition.topic).and_then(|topic| topic.leader(partition.partition));
         let known_epoch = known.and_then(|(_, epoch)| epoch);
         let (Some(hint), Some(cursor)) = (part.leader, self.cursors.get_mut(partition)) else { return };
         if Some(hint.epoch) > known_epoch && cursor.failure.is_none() {
-            cursor.leader = Some((hint.node, Some(hint.epoch)));
-            self.leaders_changed = true;
+            cursor.set_leader((hint.node, Some(hint.epoch)));
+            self.brokers_changed = true;
             if let Some(trouble) = &mut cursor.trouble {
                 trouble.not_before = now;
             }
         }
+    }
+
+    /// Notes what a good answer says beside records.
+    fn note(&mut self, now: Instant, partition: &TopicPartition, marks: Marks) {
+        let Some(cursor) = self.cursors.get_mut(partition) else { return };
+        cursor.high_watermark = marks.high_watermark;
+        cursor.last_stable_offset = marks.last_stable_offset;
+        cursor.log_start_offset = marks.log_start_offset;
+        cursor.last_answer = Some(now);
+        cursor.trouble = None;
     }
 
     fn accept_records(
@@ -132,60 +217,83 @@ impl<E: Clone> FetchState<E> {
         partition: TopicPartition,
         ask: Ask,
         part: FetchPartitionAnswer,
+        hold: Option<&Arc<Hold>>,
     ) {
         let turn = self.next_turn();
         let Some(cursor) = self.cursors.get_mut(&partition) else { return };
-        cursor.high_watermark = part.high_watermark;
-        cursor.last_stable_offset = part.last_stable_offset;
-        cursor.log_start_offset = part.log_start_offset;
-        cursor.last_answer = Some(now);
+        let marks = Marks::of(&part);
         let records = RecordSet::new(part.records);
         let scan = scan(&records, cursor.next);
         if scan.next == cursor.next && scan.damage.is_none() && !records.is_empty() {
+            let trouble = cursor.trouble.take();
+            self.note(now, &partition, marks);
+            if let Some(cursor) = self.cursors.get_mut(&partition) {
+                cursor.trouble = trouble;
+            }
             self.no_progress(now, broker, &partition, ask, scan.cut_off);
             return;
         }
-        cursor.trouble = None;
         cursor.bytes_max = self.options.partition_bytes_max;
         if !records.is_empty() {
             // The partition that was served goes to the end of the line.
             cursor.turn = turn;
-        } else if cursor.queued > 0 {
-            // Nothing new, and the caller has not seen what came before: no need to say so.
-            return;
         }
-        let position = std::mem::replace(&mut cursor.next, scan.next);
-        let position_epoch = cursor.next_epoch;
-        if position != scan.next {
-            cursor.next_epoch = scan.epoch;
-        }
-        let next_epoch = cursor.next_epoch;
-        cursor.queued = cursor.queued.saturating_add(1);
-        let bytes = records.len_bytes();
-        let source = self.sources.entry(broker).or_default();
-        source.waiting_bytes = source.waiting_bytes.saturating_add(bytes);
-        let data = FetchedData {
-            partition: partition.clone(),
-            broker,
-            position,
-            position_epoch,
-            next: scan.next,
-            next_epoch,
-            high_watermark: part.high_watermark,
-            last_stable_offset: part.last_stable_offset,
-            log_start_offset: part.log_start_offset,
-            aborted: part.aborted,
-            records,
-        };
-        self.ready.push_back(Entry { source: broker, bytes, ready: Ready::Data(data) });
-        if let Some(text) = scan.damage {
+        self.note(now, &partition, marks);
+        let damage = scan.damage.clone();
+        let hold = hold.filter(|_| !records.is_empty()).cloned();
+        self.hand_out(broker, partition.clone(), marks, part.aborted, records, hold.map(|hold| (hold, scan)));
+        if let Some(text) = damage {
             // The good batches before it come out first.
             self.fail(now, &partition, Cause::BadAnswer { broker, text });
         }
     }
 
+    /// Queues an answer for the caller: records with their account and what they come to, or that there are none.
+    fn hand_out(
+        &mut self,
+        broker: i32,
+        partition: TopicPartition,
+        marks: Marks,
+        aborted: Vec<AbortedTransaction>,
+        records: RecordSet,
+        found: Option<(Arc<Hold>, Scan)>,
+    ) {
+        let Some(cursor) = self.cursors.get_mut(&partition) else { return };
+        cursor.untold = false;
+        let (position, position_epoch) = (cursor.next, cursor.next_epoch);
+        let hold = match found {
+            Some((hold, scan)) => {
+                if position != scan.next {
+                    (cursor.next, cursor.next_epoch) = (scan.next, scan.epoch);
+                }
+                Some(hold)
+            }
+            // Nothing new, and the caller has not seen what came before: no need to say so.
+            None if cursor.queued > 0 => return,
+            None => None,
+        };
+        cursor.queued = cursor.queued.saturating_add(1);
+        let data = FetchedData {
+            partition,
+            broker,
+            position,
+            position_epoch,
+            next: cursor.next,
+            next_epoch: cursor.next_epoch,
+            high_watermark: marks.high_watermark,
+            last_stable_offset: marks.last_stable_offset,
+            log_start_offset: marks.log_start_offset,
+            aborted,
+            records,
+            hold,
+        };
+        self.ready.push_back(Entry { source: broker, ready: Ready::Data(data) });
+    }
+
     /// Bytes came, and no whole batch at or after the position is among them.
     fn no_progress(&mut self, now: Instant, broker: i32, partition: &TopicPartition, ask: Ask, cut_off: Option<usize>) {
+        // In a session the broker chooses the order; a whole request begins with the partition in need.
+        self.sources.entry(broker).or_default().session.broken();
         let Some(cursor) = self.cursors.get_mut(partition) else { return };
         let Some(size) = cut_off else {
             let text = format!("only records below offset {} came", cursor.next);
@@ -277,8 +385,8 @@ impl<E: Clone> FetchState<E> {
             match known.map(|known| known.leader.map(|leader| (leader, known.leader_epoch))) {
                 Some(Some(leader)) => {
                     if let Some(cursor) = self.cursors.get_mut(partition) {
-                        cursor.leader = Some(leader);
-                        self.leaders_changed = true;
+                        cursor.set_leader(leader);
+                        self.brokers_changed = true;
                     }
                 }
                 Some(None) => {
@@ -306,31 +414,8 @@ impl<E: Clone> FetchState<E> {
         }
     }
 
-    /// Takes the first offset and the offset after the last record of a partition.
-    pub fn handle_range(
-        &mut self,
-        now: Instant,
-        partition: &TopicPartition,
-        generation: u64,
-        outcome: Result<(i64, i64), Fault<E>>,
-    ) {
-        let cursor = self.cursors.get_mut(partition).filter(|cursor| cursor.generation == generation);
-        // It may have been moved since.
-        let Some(cursor) = cursor else { return };
-        cursor.range_answered();
-        let position = cursor.next;
-        match outcome {
-            Ok((log_start, end)) if position < log_start || position > end => {
-                self.fail(now, partition, Cause::OutOfRange { position, log_start, end });
-            }
-            // In range after all: the broker that said otherwise was behind. `trouble` has set the pause already.
-            Ok(_) => {}
-            Err(fault) => self.fail(now, partition, Cause::Fault(fault.error)),
-        }
-    }
-
     /// Notes one more failure in a row, and sets the pause; gives up when the deadline has passed.
-    fn trouble(&mut self, now: Instant, partition: &TopicPartition, cause: Cause<E>, refresh: bool) {
+    pub(super) fn trouble(&mut self, now: Instant, partition: &TopicPartition, cause: Cause<E>, refresh: bool) {
         let Some(cursor) = self.cursors.get_mut(partition) else { return };
         let old = cursor.trouble.take();
         let since = old.as_ref().map_or(now, |old| old.since);
@@ -338,9 +423,10 @@ impl<E: Clone> FetchState<E> {
         let unknown_since = old.and_then(|old| old.unknown_since);
         // Being unknown has its own deadline, which anything else ends.
         let unknown_since = unknown_since.filter(|_| matches!(cause, Cause::UnknownPartition));
+        cursor.untold = true;
         if refresh {
-            cursor.leader = None;
-            self.leaders_changed = true;
+            cursor.forget_leader();
+            self.brokers_changed = true;
         }
         let attempts = failures.saturating_add(1);
         let pause = self.pause_after(failures);
@@ -356,7 +442,7 @@ impl<E: Clone> FetchState<E> {
         }
     }
 
-    fn fail(&mut self, now: Instant, partition: &TopicPartition, cause: Cause<E>) {
+    pub(super) fn fail(&mut self, now: Instant, partition: &TopicPartition, cause: Cause<E>) {
         let Some(cursor) = self.cursors.get_mut(partition).filter(|cursor| cursor.failure.is_none()) else { return };
         let (after, attempts) = match &cursor.trouble {
             Some(trouble) => (now.saturating_duration_since(trouble.since), trouble.attempts),
@@ -366,7 +452,7 @@ impl<E: Clone> FetchState<E> {
         cursor.failure = Some(failure.clone());
         cursor.queued = cursor.queued.saturating_add(1);
         let source = cursor.leader.map_or(-1, |(node, _)| node);
-        self.ready.push_back(Entry { source, bytes: 0, ready: Ready::Failed(failure) });
+        self.ready.push_back(Entry { source, ready: Ready::Failed(failure) });
     }
 
     /// Partitions of a topic that have not failed.
@@ -399,6 +485,9 @@ fn scan(records: &RecordSet, position: i64) -> Scan {
     scan.cut_off = batches.cut_off();
     scan
 }
+
+/// How long a leader's word for a closer replica holds: as long as Java's client keeps metadata.
+const REPLICA_AGE_MAX: Duration = Duration::from_secs(300);
 
 /// The largest batch that is asked for whole: what fits in a frame with room for the rest of an answer.
 const BATCH_BYTES_MAX: usize = FRAME_BYTES_MAX / 2;

@@ -19,6 +19,11 @@ pub(super) struct Cursor<E> {
     /// The leader epoch of the batch before `next`.
     pub(super) next_epoch: Option<i32>,
     pub(super) leader: Option<(i32, Option<i32>)>,
+    /// A replica closer to us, and until when the leader's word for it holds (KIP-392).
+    replica: Option<(i32, Instant)>,
+    /// The leader epoch in which the position is known to be part of the log.
+    checked_epoch: Option<i32>,
+    check: Question,
     pub(super) paused: bool,
     /// Bytes to ask for; grows for a batch that an old broker cuts off.
     pub(super) bytes_max: usize,
@@ -27,7 +32,11 @@ pub(super) struct Cursor<E> {
     /// Entries that wait for the caller.
     pub(super) queued: usize,
     pub(super) trouble: Option<Trouble<E>>,
-    range: Range,
+    range: Question,
+    /// Whether to leave the position even if the partition holds it.
+    is_lost: bool,
+    /// Whether the caller has not been told of a good answer since it was assigned or in trouble.
+    pub(super) untold: bool,
     pub(super) failure: Option<Failure<E>>,
     pub(super) high_watermark: i64,
     pub(super) last_stable_offset: i64,
@@ -46,32 +55,33 @@ pub(super) struct Trouble<E> {
     pub(super) unknown_since: Option<Instant>,
 }
 
+/// Something to be asked before fetching can go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Range {
-    Unasked,
+enum Question {
+    None,
     Wanted,
     Asked,
 }
 
 impl<E: Clone> Cursor<E> {
-    pub(super) const fn new(
-        turn: u64,
-        position: Position,
-        leader: Option<(i32, Option<i32>)>,
-        bytes_max: usize,
-    ) -> Self {
+    pub(super) const fn new(turn: u64, position: Position, bytes_max: usize) -> Self {
         Self {
             generation: turn,
             delivered: position,
             next: position.offset,
             next_epoch: position.leader_epoch,
-            leader,
+            leader: None,
+            replica: None,
+            checked_epoch: None,
+            check: Question::None,
             paused: false,
             bytes_max,
             turn,
             queued: 0,
             trouble: None,
-            range: Range::Unasked,
+            range: Question::None,
+            is_lost: false,
+            untold: true,
             failure: None,
             high_watermark: -1,
             last_stable_offset: -1,
@@ -96,35 +106,120 @@ impl<E: Clone> Cursor<E> {
         self.queued = 0;
     }
 
+    /// Goes on at `to`; entries that wait stay.
+    pub(super) fn move_to(&mut self, generation: u64, to: Position) {
+        self.generation = generation;
+        self.next = to.offset;
+        self.next_epoch = to.leader_epoch;
+        self.trouble = None;
+        self.untold = true;
+        self.queued = self.queued.saturating_add(1);
+    }
+
+    /// Takes a leader. In a newer epoch the log may have been cut below the position.
+    pub(super) fn set_leader(&mut self, leader: (i32, Option<i32>)) {
+        self.leader = Some(leader);
+        if leader.1 > self.checked_epoch {
+            match self.next_epoch {
+                Some(_) if self.check == Question::None => self.check = Question::Wanted,
+                Some(_) => {}
+                None => self.checked_epoch = leader.1,
+            }
+        }
+    }
+
+    /// The leader has to be looked up anew.
+    pub(super) const fn forget_leader(&mut self) {
+        self.leader = None;
+        self.replica = None;
+    }
+
+    /// Reads from a replica until `until`.
+    pub(super) const fn prefer(&mut self, node: i32, until: Instant) {
+        self.replica = Some((node, until));
+    }
+
+    /// Reads from the leader again; whether it did not before.
+    pub(super) const fn leave_replica(&mut self) -> bool {
+        self.replica.take().is_some()
+    }
+
+    /// The brokers that it may be read from at some time.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = i32> {
+        let leader = self.leader.map(|(node, _)| node);
+        let replica = self.replica.map(|(node, _)| node).filter(|node| leader != Some(*node));
+        leader.into_iter().chain(replica)
+    }
+
+    /// The broker that it is read from.
+    fn node(&self, now: Instant) -> Option<i32> {
+        let (leader, _) = self.leader?;
+        Some(self.replica.filter(|(_, until)| *until > now).map_or(leader, |(node, _)| node))
+    }
+
+    /// Whether only the pause after a failure can keep it from being fetched.
+    fn is_open(&self) -> bool {
+        self.leader.is_some() && !self.paused && self.failure.is_none() && self.range == Question::None
+    }
+
+    fn pauses(&self, now: Instant) -> bool {
+        self.trouble.as_ref().is_some_and(|trouble| trouble.not_before > now)
+    }
+
     /// Whether it should be part of a request to `broker` now.
     pub(super) fn is_due(&self, now: Instant, broker: i32) -> bool {
-        let leads = self.leader.is_some_and(|(node, _)| node == broker);
-        let waits = self.trouble.as_ref().is_some_and(|trouble| trouble.not_before > now);
-        leads && !self.paused && !waits && self.failure.is_none() && self.range == Range::Unasked
+        self.is_open() && self.check == Question::None && !self.pauses(now) && self.node(now) == Some(broker)
     }
 
     /// When it will be due, if only time is missing.
     pub(super) fn retry_at(&self) -> Option<Instant> {
         let trouble = self.trouble.as_ref()?;
-        let only_time = self.leader.is_some() && !self.paused && self.failure.is_none() && self.range == Range::Unasked;
-        only_time.then_some(trouble.not_before)
+        (self.is_open() && self.check != Question::Asked).then_some(trouble.not_before)
     }
 
-    pub(super) fn wants_range(&self) -> bool {
-        self.range == Range::Wanted && self.failure.is_none()
+    /// The leader to ask where the epoch of the position ends.
+    pub(super) fn wants_check(&self, now: Instant) -> Option<i32> {
+        let wants = self.check == Question::Wanted && self.is_open() && !self.pauses(now);
+        self.leader.filter(|_| wants).map(|(node, _)| node)
     }
 
-    pub(super) const fn want_range(&mut self) {
-        self.range = Range::Wanted;
+    pub(super) const fn want_check(&mut self) {
+        self.check = Question::Wanted;
     }
 
-    pub(super) const fn ask_range(&mut self) -> u64 {
-        self.range = Range::Asked;
+    pub(super) const fn ask_check(&mut self) -> u64 {
+        self.check = Question::Asked;
         self.generation
     }
 
-    pub(super) const fn range_answered(&mut self) {
-        self.range = Range::Unasked;
+    /// The position is part of the log of this leader epoch, or it cannot be told.
+    pub(super) fn checked(&mut self, epoch: Option<i32>) {
+        self.check = Question::None;
+        self.checked_epoch = self.checked_epoch.max(epoch);
+        // There may be a newer leader by now.
+        if let Some(leader) = self.leader {
+            self.set_leader(leader);
+        }
+    }
+
+    pub(super) fn wants_range(&self) -> bool {
+        self.range == Question::Wanted && self.failure.is_none()
+    }
+
+    pub(super) const fn want_range(&mut self, is_lost: bool) {
+        self.range = Question::Wanted;
+        self.is_lost = is_lost;
+    }
+
+    pub(super) const fn ask_range(&mut self) -> u64 {
+        self.range = Question::Asked;
+        self.generation
+    }
+
+    /// Whether the position is to be left in any case.
+    pub(super) const fn range_answered(&mut self) -> bool {
+        self.range = Question::None;
+        std::mem::replace(&mut self.is_lost, false)
     }
 
     pub(super) fn progress(&self, partition: &TopicPartition) -> Progress<E> {

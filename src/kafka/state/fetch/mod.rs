@@ -1,19 +1,29 @@
 //! Reading partitions: what to ask of which broker, what to do with the answer, when to give up.
 
 mod answer;
+mod budget;
 mod cursor;
+mod epoch;
+mod request;
+mod session;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::kafka::msg::{AbortedTransaction, ErrorCode, FetchCall, FetchPartition, FetchTopic, Isolation, TopicId};
+use bytes::Bytes;
+
+use crate::kafka::msg::{AbortedTransaction, ErrorCode, FetchCall, Isolation};
 use crate::kafka::record::RecordSet;
 
+pub use self::budget::{Budget, Hold};
+pub use self::epoch::EpochOrder;
+
 use self::cursor::{Cursor, TopicState};
+use self::request::{Ask, Asked, Source};
 
 /// A partition of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +50,18 @@ impl From<i64> for Position {
     }
 }
 
+/// What to do when records at the position are gone: deleted by retention, or cut off by an unclean election.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OffsetReset {
+    /// Fail, naming the range that is lost.
+    #[default]
+    Fail,
+    /// Go on at the first offset that exists, or where a truncated log parts from what was read.
+    Earliest,
+    /// Go on at the end, or where a truncated log parts from what was read.
+    Latest,
+}
+
 /// How to fetch, and how patient to be.
 #[derive(Clone, Debug)]
 pub struct FetchOptions {
@@ -53,8 +75,12 @@ pub struct FetchOptions {
     pub wait_ms_max: u32,
     /// A broker answers as soon as it has this many bytes.
     pub bytes_min: usize,
-    /// Bytes that may be held for the caller over all brokers.
+    /// Bytes that may be held over all brokers: asked for, waiting, at the caller's, and decompressed.
     pub buffer_bytes_max: usize,
+    /// Our rack, for brokers that name a closer replica; empty for none.
+    pub rack: Arc<str>,
+    /// What to do about a position whose records are gone.
+    pub on_lost: OffsetReset,
     /// The pause after a first failure; it doubles from there.
     pub retry_backoff: Duration,
     /// The longest pause.
@@ -70,12 +96,13 @@ pub struct FetchOptions {
 /// Reads partitions of any number of brokers. Pure: never reads the clock, never touches a socket. `E` is the shell's own
 /// error, carried through unseen.
 ///
-/// Inputs: `handle_answer`, `handle_metadata`, `handle_range`. Commands: `assign`, `seek`, `pause`, `resume`, `remove`.
-/// Outputs, to be drained in this order after any input or command, and when `poll_timeout` is due: `poll_metadata`,
-/// `poll_range`, `poll_request`, `poll_ready`.
-/// Invariants: at most one request is in flight per broker; the next one goes out when at most a quarter of the broker's
-/// share of the budget waits for the caller; the entries of one partition come out in offset order and without
-/// gaps, each beginning where the one before it ended; a partition's position moves by batch headers only.
+/// Inputs: `handle_answer`, `handle_metadata`, `handle_range`, `handle_epochs`. Commands: `assign`, `seek`, `pause`, `resume`,
+/// `remove`. Outputs, to be drained in this order after any input or command, when `poll_timeout` is due, and when bytes were
+/// given back to the `budget`: `poll_metadata`, `poll_range`, `poll_epochs`, `poll_request`, `poll_ready`.
+/// Invariants: at most one request is in flight per broker, and goes out while no more than one answer of the broker is still
+/// held, so that one is fetched ahead; no request goes out that the budget has no room for; the entries of one partition
+/// come out in offset order and without gaps but those that `Ready::Moved` tells, each beginning where the one before it
+/// ended; a partition's position moves by batch headers only.
 #[derive(Debug)]
 pub struct FetchState<E> {
     options: FetchOptions,
@@ -83,43 +110,21 @@ pub struct FetchState<E> {
     cursors: BTreeMap<TopicPartition, Cursor<E>>,
     sources: BTreeMap<i32, Source>,
     ready: VecDeque<Entry<E>>,
-    /// Brokers that lead any of the partitions, as of the last `poll_request`.
-    leaders: Vec<i32>,
-    leaders_changed: bool,
+    budget: Budget,
+    /// Brokers that any of the partitions is read from, as of the last `poll_request`.
+    brokers: Vec<i32>,
+    brokers_changed: bool,
+    /// Which of them is looked at first.
+    first_broker: usize,
+    /// Whether a request waits for room in the budget.
+    wants_room: bool,
     turn: u64,
     random: u64,
-}
-
-/// One broker.
-#[derive(Debug, Default)]
-struct Source {
-    /// What the request that is out asked for.
-    in_flight: Option<Asked>,
-    /// Bytes in `ready` that came from this broker, of partitions that are not paused.
-    waiting_bytes: usize,
-    /// The same of paused partitions.
-    aside_bytes: usize,
-}
-
-/// What a request asked for.
-#[derive(Debug, Default)]
-struct Asked {
-    partitions: BTreeMap<TopicPartition, Ask>,
-    names: BTreeMap<TopicId, Arc<str>>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Ask {
-    generation: u64,
-    offset: i64,
-    /// Whether the request began with it.
-    is_first: bool,
 }
 
 #[derive(Debug)]
 struct Entry<E> {
     source: i32,
-    bytes: usize,
     ready: Ready<E>,
 }
 
@@ -130,6 +135,19 @@ pub enum Ready<E> {
     Data(FetchedData),
     /// A partition that will give nothing more.
     Failed(Failure<E>),
+    /// A partition that goes on somewhere else, since records are lost and [`OffsetReset`] says so.
+    Moved(Moved<E>),
+}
+
+/// A partition that has lost records and goes on.
+#[derive(Clone, Debug)]
+pub struct Moved<E> {
+    /// Which one.
+    pub partition: TopicPartition,
+    /// Where it goes on.
+    pub to: Position,
+    /// What was lost.
+    pub cause: Cause<E>,
 }
 
 /// An answer about one partition.
@@ -157,6 +175,8 @@ pub struct FetchedData {
     pub aborted: Vec<AbortedTransaction>,
     /// The records; empty when there are none.
     pub records: RecordSet,
+    /// The bytes of the answer on the account; none without records.
+    pub hold: Option<Arc<Hold>>,
 }
 
 /// A partition that failed for good.
@@ -207,6 +227,13 @@ pub enum Cause<E> {
         /// The offset after the last record.
         end: i64,
     },
+    /// The leader's log is not the one that was read: an unclean election has cut it.
+    Truncated {
+        /// The offset after what has been handed out.
+        position: i64,
+        /// From where on the records that were read are no more part of the log; none when the leader cannot tell.
+        from: Option<i64>,
+    },
     /// An answer that makes no sense.
     BadAnswer {
         /// The broker.
@@ -243,6 +270,17 @@ pub struct RangeOrder {
     pub generation: u64,
 }
 
+/// What a partition holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OffsetRange {
+    /// The first offset that exists.
+    pub log_start: i64,
+    /// The offset after the last record.
+    pub end: i64,
+    /// The offset after the last record that may be shown: `end`, or the last stable offset under read_committed.
+    pub visible_end: i64,
+}
+
 /// How far one partition is.
 #[derive(Clone, Debug)]
 pub struct Progress<E> {
@@ -266,12 +304,9 @@ pub struct Progress<E> {
     pub paused: bool,
 }
 
-/// The smallest share of the budget that a broker gets, in bytes.
-const SHARE_BYTES_MIN: usize = 64 * 1024;
-
 impl<E: Clone> FetchState<E> {
     /// No partitions yet.
-    pub const fn new(options: FetchOptions) -> Self {
+    pub fn new(options: FetchOptions) -> Self {
         let random = options.seed;
         Self {
             options,
@@ -279,8 +314,11 @@ impl<E: Clone> FetchState<E> {
             cursors: BTreeMap::new(),
             sources: BTreeMap::new(),
             ready: VecDeque::new(),
-            leaders: Vec::new(),
-            leaders_changed: false,
+            budget: Budget::default(),
+            brokers: Vec::new(),
+            brokers_changed: false,
+            first_broker: 0,
+            wants_room: false,
             turn: 0,
             random,
         }
@@ -295,12 +333,15 @@ impl<E: Clone> FetchState<E> {
         if leader.is_none() {
             topic.want(now);
         }
-        let mut cursor = Cursor::new(self.next_turn(), position, leader, self.options.partition_bytes_max);
+        let mut cursor = Cursor::new(self.next_turn(), position, self.options.partition_bytes_max);
+        if let Some(leader) = leader {
+            cursor.set_leader(leader);
+        }
         if let Some(old) = self.cursors.get(&partition) {
             cursor.inherit(old);
         }
         self.cursors.insert(partition, cursor);
-        self.leaders_changed = true;
+        self.brokers_changed = true;
     }
 
     /// Moves a partition, also one that has failed. What was fetched for it is dropped, and an answer on its way will be.
@@ -316,29 +357,26 @@ impl<E: Clone> FetchState<E> {
         if std::mem::replace(&mut cursor.paused, true) {
             return;
         }
-        let share = self.share();
-        let mut over = false;
-        for entry in self.ready.iter().filter(|entry| entry.partition() == partition) {
+        // An answer is kept whole by any of its parts: a copy of this part lets the rest go.
+        for entry in self.ready.iter_mut().filter(|entry| entry.partition() == partition) {
+            let Ready::Data(data) = &mut entry.ready else { continue };
+            if data.records.is_empty() {
+                continue;
+            }
             let source = self.sources.entry(entry.source).or_default();
-            source.waiting_bytes = source.waiting_bytes.saturating_sub(entry.bytes);
-            source.aside_bytes = source.aside_bytes.saturating_add(entry.bytes);
-            over |= source.aside_bytes > share;
+            data.records = RecordSet::new(Bytes::copy_from_slice(data.records.as_bytes()));
+            data.hold = Some(Arc::new(self.budget.hold(&source.aside, data.records.len_bytes())));
         }
-        if over {
+        let share = self.share();
+        if self.sources.values().any(|source| source.aside_bytes() > share) {
             self.discard(partition);
         }
     }
 
     /// Goes on with a paused partition.
     pub fn resume(&mut self, partition: &TopicPartition) {
-        let Some(cursor) = self.cursors.get_mut(partition) else { return };
-        if !std::mem::replace(&mut cursor.paused, false) {
-            return;
-        }
-        for entry in self.ready.iter().filter(|entry| entry.partition() == partition) {
-            let source = self.sources.entry(entry.source).or_default();
-            source.aside_bytes = source.aside_bytes.saturating_sub(entry.bytes);
-            source.waiting_bytes = source.waiting_bytes.saturating_add(entry.bytes);
+        if let Some(cursor) = self.cursors.get_mut(partition) {
+            cursor.paused = false;
         }
     }
 
@@ -346,7 +384,7 @@ impl<E: Clone> FetchState<E> {
     pub fn remove(&mut self, partition: &TopicPartition) {
         self.discard(partition);
         self.cursors.remove(partition);
-        self.leaders_changed = true;
+        self.brokers_changed = true;
         let topic = &partition.topic;
         if !self.cursors.keys().any(|other| other.topic == *topic) {
             self.topics.remove(topic);
@@ -357,15 +395,7 @@ impl<E: Clone> FetchState<E> {
     fn discard(&mut self, partition: &TopicPartition) {
         let Some(cursor) = self.cursors.get_mut(partition) else { return };
         cursor.rewind();
-        let paused = cursor.paused;
-        let sources = &mut self.sources;
-        self.ready.retain(|entry| {
-            let keep = entry.partition() != partition;
-            if !keep {
-                sources.entry(entry.source).or_default().give_back(entry.bytes, paused);
-            }
-            keep
-        });
+        self.ready.retain(|entry| entry.partition() != partition);
     }
 
     /// The next topic whose metadata is wanted. Answer with [`FetchState::handle_metadata`].
@@ -375,50 +405,20 @@ impl<E: Clone> FetchState<E> {
         Some(name.clone())
     }
 
-    /// The next partition whose first and last offset are wanted. Answer with [`FetchState::handle_range`].
-    pub fn poll_range(&mut self) -> Option<RangeOrder> {
-        let (partition, cursor) = self.cursors.iter_mut().find(|(_, cursor)| cursor.wants_range())?;
-        let generation = cursor.ask_range();
-        Some(RangeOrder { partition: partition.clone(), generation })
-    }
-
-    /// The next request to make. Answer with [`FetchState::handle_answer`].
-    pub fn poll_request(&mut self, now: Instant) -> Option<FetchOrder> {
-        if std::mem::take(&mut self.leaders_changed) {
-            let leaders = self.cursors.values().filter_map(|cursor| cursor.leader.map(|(node, _)| node));
-            self.leaders = leaders.collect::<BTreeSet<i32>>().into_iter().collect();
-        }
-        let share = self.share();
-        for broker in self.leaders.iter().copied() {
-            let source = self.sources.entry(broker).or_default();
-            // With a quarter left to hand out, the next answer comes while the caller works on that.
-            if source.in_flight.is_some() || source.waiting_bytes > share / 4 {
-                continue;
-            }
-            let mut due: Vec<(&TopicPartition, &Cursor<E>)> =
-                self.cursors.iter().filter(|(_, cursor)| cursor.is_due(now, broker)).collect();
-            if due.is_empty() {
-                continue;
-            }
-            due.sort_by_key(|(_, cursor)| cursor.turn);
-            let (call, asked) = order(&self.options, &self.topics, share, &due);
-            self.sources.entry(broker).or_default().in_flight = Some(asked);
-            return Some(FetchOrder { broker, call });
-        }
-        None
-    }
-
     /// The next thing for the caller.
     pub fn poll_ready(&mut self) -> Option<Ready<E>> {
         let cursors = &self.cursors;
         let is_paused = |entry: &Entry<E>| cursors.get(entry.partition()).is_some_and(|cursor| cursor.paused);
         let at = self.ready.iter().position(|entry| !is_paused(entry))?;
         let entry = self.ready.remove(at)?;
-        self.sources.entry(entry.source).or_default().give_back(entry.bytes, false);
         if let Some(cursor) = self.cursors.get_mut(entry.partition()) {
             cursor.queued = cursor.queued.saturating_sub(1);
-            if let Ready::Data(data) = &entry.ready {
-                cursor.delivered = Position { offset: data.next, leader_epoch: data.next_epoch };
+            match &entry.ready {
+                Ready::Data(data) => {
+                    cursor.delivered = Position { offset: data.next, leader_epoch: data.next_epoch };
+                }
+                Ready::Moved(moved) => cursor.delivered = moved.to,
+                Ready::Failed(_) => {}
             }
         }
         Some(entry.ready)
@@ -454,15 +454,14 @@ impl<E: Clone> FetchState<E> {
         self.cursors.values().find_map(|cursor| cursor.failure.as_ref())
     }
 
-    /// Bytes of records that wait for the caller.
-    pub fn held_bytes(&self) -> usize {
-        self.ready.iter().map(|entry| entry.bytes).sum()
+    /// The account of all bytes that are held.
+    pub const fn budget(&self) -> &Budget {
+        &self.budget
     }
 
-    /// Each broker's part of the budget.
-    fn share(&self) -> usize {
-        let equal = self.options.buffer_bytes_max.checked_div(self.leaders.len().max(1)).unwrap_or(0);
-        equal.max(SHARE_BYTES_MIN).min(self.options.fetch_bytes_max.max(1))
+    /// Whether a request waits for room in the budget: poll again when bytes have been given back.
+    pub const fn wants_room(&self) -> bool {
+        self.wants_room
     }
 
     fn next_turn(&mut self) -> u64 {
@@ -471,68 +470,14 @@ impl<E: Clone> FetchState<E> {
     }
 }
 
-impl Source {
-    fn give_back(&mut self, bytes: usize, paused: bool) {
-        let held = if paused { &mut self.aside_bytes } else { &mut self.waiting_bytes };
-        *held = held.saturating_sub(bytes);
-    }
-}
-
 impl<E> Entry<E> {
     const fn partition(&self) -> &TopicPartition {
         match &self.ready {
             Ready::Data(data) => &data.partition,
             Ready::Failed(failure) => &failure.partition,
+            Ready::Moved(moved) => &moved.partition,
         }
     }
-}
-
-/// The request for the partitions that are due, those first that have waited longest.
-fn order<E>(
-    options: &FetchOptions,
-    topics: &BTreeMap<Arc<str>, TopicState>,
-    share: usize,
-    due: &[(&TopicPartition, &Cursor<E>)],
-) -> (FetchCall, Asked) {
-    let mut asked = Asked::default();
-    let mut fetch: Vec<FetchTopic> = Vec::new();
-    // The first batch comes whole in any case; a partition whose limit had to grow has its turn first.
-    let grown = due.first().map(|(_, cursor)| cursor.bytes_max).filter(|bytes| *bytes > options.partition_bytes_max);
-    let bytes_max = share.max(grown.unwrap_or(0));
-    for (partition, cursor) in due {
-        let part = FetchPartition {
-            partition: partition.partition,
-            offset: cursor.next,
-            leader_epoch: cursor.leader.and_then(|(_, epoch)| epoch),
-            bytes_max: clamp(cursor.bytes_max),
-        };
-        let is_first = asked.partitions.is_empty();
-        let ask = Ask { generation: cursor.generation, offset: cursor.next, is_first };
-        asked.partitions.insert((*partition).clone(), ask);
-        // Topics stay in the order of their first partition, so that the order of turns holds as far as it can.
-        match fetch.iter_mut().find(|topic| topic.name == partition.topic) {
-            Some(topic) => topic.partitions.push(part),
-            None => {
-                let id = topics.get(&partition.topic).and_then(|topic| topic.id);
-                if let Some(id) = id {
-                    asked.names.insert(id, partition.topic.clone());
-                }
-                fetch.push(FetchTopic { name: partition.topic.clone(), id, partitions: vec![part] });
-            }
-        }
-    }
-    let call = FetchCall {
-        wait_ms_max: i32::try_from(options.wait_ms_max).unwrap_or(i32::MAX),
-        bytes_min: clamp(options.bytes_min),
-        bytes_max: clamp(bytes_max),
-        isolation: options.isolation,
-        topics: fetch,
-    };
-    (call, asked)
-}
-
-fn clamp(bytes: usize) -> i32 {
-    i32::try_from(bytes).unwrap_or(i32::MAX)
 }
 
 impl fmt::Display for TopicPartition {

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod flow;
+mod lost;
+mod sessions;
 mod simulation;
 
 use std::collections::BTreeMap;
@@ -11,7 +14,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::*;
-use crate::kafka::msg::{FetchAnswer, FetchPartitionAnswer, LeaderHint, TopicRef};
+use crate::kafka::msg::{
+    EpochEnd, EpochEndAnswer, FetchAnswer, FetchPartitionAnswer, FetchSessionRef, LeaderHint, TopicId, TopicRef,
+};
 use crate::kafka::record::{BatchBuilder, BatchOptions};
 use crate::kafka::state::cluster::{Partition, Topic};
 
@@ -28,6 +33,8 @@ fn options() -> FetchOptions {
         bytes_min: 1,
         // More than any share, so that `fetch_bytes_max` counts unless a test says otherwise.
         buffer_bytes_max: 1 << 30,
+        rack: "".into(),
+        on_lost: OffsetReset::Fail,
         retry_backoff: Duration::from_millis(100),
         retry_backoff_max: Duration::from_secs(1),
         retries_deadline: Duration::from_secs(60),
@@ -72,6 +79,7 @@ fn good(partition: i32, records: Vec<u8>) -> FetchPartitionAnswer {
         last_stable_offset: 100,
         log_start_offset: 0,
         leader: None,
+        diverging: None,
         aborted: vec![],
         preferred_read_replica: -1,
         records: Bytes::from(records),
@@ -83,7 +91,17 @@ fn bad(partition: i32, error: ErrorCode) -> FetchPartitionAnswer {
 }
 
 fn answer(partitions: Vec<FetchPartitionAnswer>) -> Result<FetchAnswer, Fault<&'static str>> {
-    Ok(FetchAnswer { throttle_ms: 0, error: ErrorCode::NONE, partitions, endpoints: vec![] })
+    let bytes = partitions.iter().map(|part| part.records.len()).sum();
+    Ok(FetchAnswer { throttle_ms: 0, error: ErrorCode::NONE, session_id: 0, bytes, partitions, endpoints: vec![] })
+}
+
+fn held((log_start, end): (i64, i64)) -> OffsetRange {
+    OffsetRange { log_start, end, visible_end: end }
+}
+
+/// An answer that is an error as a whole.
+fn refusal(error: ErrorCode) -> FetchAnswer {
+    FetchAnswer { throttle_ms: 0, error, session_id: 0, bytes: 0, partitions: vec![], endpoints: vec![] }
 }
 
 /// A machine and its clock.
@@ -163,6 +181,17 @@ impl World {
         self.state.progress().find(|progress| progress.partition.partition == partition).unwrap()
     }
 
+    /// Runs the clock until metadata is wanted, and tells `topic`.
+    #[track_caller]
+    fn run_until_metadata(&mut self, topic: &Topic) {
+        while self.state.poll_metadata(self.now).is_none() {
+            self.now = self.state.poll_timeout().expect("it waits for something");
+        }
+        self.tell(topic);
+        // Past the pause after the failure.
+        self.now = self.state.poll_timeout().unwrap_or(self.now);
+    }
+
     /// Runs the clock, answering every question about metadata with `topic`, until something is ready or a request goes
     /// out; how long that took.
     #[track_caller]
@@ -189,13 +218,20 @@ fn one_request_is_out_per_broker_and_one_answer_is_fetched_ahead() {
     let big = batch(0, 200);
     assert!(big.len() > 1000);
     world.reply(1, vec![good(0, big), good(1, batch(0, 1))]);
-    // More than a quarter of the share waits for the caller.
-    world.no_request();
-    assert_eq!(world.data().next, 200);
-    // Partition 1 is left, which is little: the next request goes from where the answer ended.
+    // While the caller works on that, the next answer is on its way.
+    let first = world.data();
+    assert_eq!(first.next, 200);
     assert_eq!(world.request(1), [(0, 200), (1, 1)]);
     world.no_request();
+    world.reply(1, vec![good(0, batch(200, 200)), good(1, vec![])]);
+    // Two whole answers are held: one at the caller's, one ahead.
+    world.no_request();
+    drop(first);
+    world.no_request();
+    // The rest of the first answer goes.
     assert_eq!(world.data().partition.partition, 1);
+    assert_eq!(world.request(1).len(), 2);
+    assert_eq!(world.data().next, 400);
     world.nothing();
 }
 
@@ -535,7 +571,7 @@ fn a_position_out_of_range_names_what_was_lost() {
         world.no_request();
         let order = world.state.poll_range().unwrap();
         assert!(world.state.poll_range().is_none());
-        world.state.handle_range(world.now, &order.partition, order.generation, Ok(range));
+        world.state.handle_range(world.now, &order.partition, order.generation, Ok(held(range)));
         if lost {
             let (log_start, end) = range;
             assert_eq!(world.failure().cause, Cause::OutOfRange { position: 5, log_start, end });
@@ -554,7 +590,7 @@ fn the_range_of_a_position_that_has_moved_does_not_matter() {
     world.reply(1, vec![bad(0, ErrorCode::OFFSET_OUT_OF_RANGE)]);
     let order = world.state.poll_range().unwrap();
     world.state.seek(world.now, &key(0), 12);
-    world.state.handle_range(world.now, &order.partition, order.generation, Ok((10, 20)));
+    world.state.handle_range(world.now, &order.partition, order.generation, Ok(held((10, 20))));
     world.nothing();
     assert_eq!(world.request(1), [(0, 12)]);
 }
@@ -620,13 +656,13 @@ fn paused_data_does_not_hold_up_the_broker_and_is_bounded() {
     let big = batch(0, 300);
     assert!(big.len() > 1000 && big.len() < 4000);
     world.reply(1, vec![good(0, big), good(1, vec![])]);
-    world.no_request();
     world.state.pause(&key(0));
     assert_eq!(world.request(1), [(1, 0)]);
     world.reply(1, vec![good(1, batch(0, 600))]);
     // Beyond a share, what is set aside is dropped and read again on resume.
     world.state.pause(&key(1));
-    assert!(world.state.held_bytes() <= options().fetch_bytes_max, "{}", world.state.held_bytes());
+    let held = world.state.budget().used();
+    assert!(held <= options().fetch_bytes_max, "{held}");
     world.state.resume(&key(0));
     world.state.resume(&key(1));
     assert_eq!(world.data().next, 300);
@@ -712,8 +748,7 @@ fn an_error_of_the_whole_answer_is_every_partitions() {
     let mut world = World::new(options(), &[(0, 0)], &[Some(1)]);
     world.request(1);
     let code = ErrorCode::FETCH_SESSION_ID_NOT_FOUND;
-    let whole = FetchAnswer { throttle_ms: 0, error: code, partitions: vec![], endpoints: vec![] };
-    world.state.handle_answer(world.now, 1, Ok(whole));
+    world.state.handle_answer(world.now, 1, Ok(refusal(code)));
     assert_eq!(world.progress(0).trouble, Some(Cause::Code { broker: 1, code }));
 }
 
@@ -723,11 +758,11 @@ fn each_broker_gets_its_share_of_the_budget() {
     let start: Vec<(i32, i64)> = (0..8).map(|partition| (partition, 0)).collect();
     let mut small = options();
     small.fetch_bytes_max = 4 << 20;
-    small.buffer_bytes_max = 8 << 20;
+    small.buffer_bytes_max = 8 << 20; // two eighths of three quarters each
     let mut world = World::new(small.clone(), &start, &leaders);
     for broker in 0..8 {
         let order = world.state.poll_request(world.now).unwrap();
-        assert_eq!((order.broker, order.call.bytes_max), (broker, 1 << 20));
+        assert_eq!((order.broker, order.call.bytes_max), (broker, 3 << 17));
     }
     // Never less than makes sense, never more than one fetch may have.
     small.buffer_bytes_max = 0;

@@ -32,29 +32,84 @@ struct Cluster {
     out: BTreeMap<i32, FetchOrder>,
     metadata_out: bool,
     healthy: bool,
+    /// Of each broker.
+    sessions: BTreeMap<i32, BrokerSession>,
+}
+
+/// What a broker remembers: the offset of each partition, and which it has answered.
+#[derive(Default)]
+struct BrokerSession {
+    at: FetchSessionRef,
+    partitions: BTreeMap<i32, i64>,
+    told: BTreeSet<i32>,
 }
 
 impl Cluster {
     /// What the broker answers: batches of one to four records from the position on.
-    fn answer(&self, order: &FetchOrder, random: &mut Random) -> Result<FetchAnswer, Fault<&'static str>> {
-        if !self.healthy && random.chance(10) {
-            return Err(Fault { error: "lost", is_final: false });
+    fn answer(&mut self, order: &FetchOrder, random: &mut Random) -> Result<FetchAnswer, Fault<&'static str>> {
+        let is_lost = !self.healthy && random.chance(10);
+        if is_lost && random.chance(50) {
+            return Err(Fault { error: "never came", is_final: false });
         }
+        let mut session = match self.session(order, random) {
+            Ok(session) => session,
+            Err(code) => return Ok(refusal(code)),
+        };
         let mut parts = Vec::new();
-        for p in &order.call.topics[0].partitions {
-            let leader = self.leaders[usize::try_from(p.partition).unwrap()];
-            parts.push(if leader != Some(order.broker) {
-                bad(p.partition, ErrorCode::NOT_LEADER_OR_FOLLOWER)
+        for (partition, offset) in &session.partitions {
+            let leader = self.leaders[usize::try_from(*partition).unwrap()];
+            let part = if leader != Some(order.broker) {
+                bad(*partition, ErrorCode::NOT_LEADER_OR_FOLLOWER)
             } else if !self.healthy && random.chance(10) {
-                bad(p.partition, ErrorCode::UNKNOWN_SERVER_ERROR)
+                bad(*partition, ErrorCode::UNKNOWN_SERVER_ERROR)
             } else {
-                good(p.partition, records(p.offset, random))
-            });
+                good(*partition, records(*offset, random))
+            };
+            // What has not changed is left out.
+            let is_news = session.told.insert(*partition) || !part.error.is_ok() || !part.records.is_empty();
+            if is_news {
+                parts.push(part);
+            }
         }
-        if !self.healthy && random.chance(10) {
+        let session_id = session.at.id;
+        if session_id == 0 && !self.healthy && random.chance(10) {
             parts.pop();
         }
-        answer(parts)
+        self.sessions.remove(&order.broker);
+        if session_id != 0 && random.chance(95) {
+            session.at.epoch += 1;
+            self.sessions.insert(order.broker, session);
+        }
+        if is_lost {
+            return Err(Fault { error: "the answer was lost", is_final: false });
+        }
+        answer(parts).map(|answer| FetchAnswer { session_id, ..answer })
+    }
+
+    /// The session that a request belongs to, with what the request changes in it.
+    fn session(&mut self, order: &FetchOrder, random: &mut Random) -> Result<BrokerSession, ErrorCode> {
+        let asked = order.call.session;
+        let mut session = BrokerSession::default();
+        if asked.epoch == 0 {
+            // Sometimes there is no room for one.
+            session.at.id = if random.chance(80) { i32::try_from(random.below(1000)).unwrap() + 1 } else { 0 };
+        } else {
+            session = self.sessions.remove(&order.broker).ok_or(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)?;
+            if session.at.id != asked.id {
+                return Err(ErrorCode::FETCH_SESSION_ID_NOT_FOUND);
+            }
+            if session.at.epoch != asked.epoch {
+                return Err(ErrorCode::INVALID_FETCH_SESSION_EPOCH);
+            }
+        }
+        for partition in order.call.forgotten.iter().flat_map(|topic| &topic.partitions) {
+            assert!(session.partitions.remove(partition).is_some(), "forgotten and never held");
+            session.told.remove(partition);
+        }
+        for p in order.call.topics.iter().flat_map(|topic| &topic.partitions) {
+            session.partitions.insert(p.partition, p.offset);
+        }
+        Ok(session)
     }
 
     fn shake(&mut self, random: &mut Random) {
@@ -92,7 +147,13 @@ fn run(seed: u64) {
     let random = &mut Random(seed);
     let start: Vec<(i32, i64)> = (0..PARTITIONS).map(|p| (p, i64::from(p))).collect();
     let mut world = World::unknowing(FetchOptions { seed, ..options() }, &start);
-    let mut cluster = Cluster { leaders: vec![Some(0); 5], out: BTreeMap::new(), metadata_out: true, healthy: false };
+    let mut cluster = Cluster {
+        leaders: vec![Some(0); 5],
+        out: BTreeMap::new(),
+        metadata_out: true,
+        healthy: false,
+        sessions: BTreeMap::new(),
+    };
     let mut positions: BTreeMap<i32, i64> = start.into_iter().collect();
     let mut paused = BTreeSet::new();
     for step in 0..20_000 {
@@ -131,7 +192,7 @@ fn run(seed: u64) {
                     assert_eq!(positions.insert(partition, data.next), Some(data.position), "a gap or a repetition");
                     assert_eq!(world.progress(partition).position.offset, data.next);
                 }
-                Some(Ready::Failed(failure)) => panic!("{failure:?}"),
+                Some(other) => panic!("{other:?}"),
                 None => {}
             },
             5 => cluster.shake(random),
