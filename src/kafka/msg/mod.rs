@@ -10,6 +10,7 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::panic)]
 
 mod admin;
+mod any;
 mod api_versions;
 mod code;
 mod consumer_heartbeat;
@@ -39,6 +40,7 @@ use bytes::Bytes;
 use crate::wire::{DecodeError, Writer};
 
 pub use admin::{CreateTopicAnswer, CreateTopicCall, DeleteTopicAnswer, DeleteTopicCall};
+pub use any::{answer_shape, decode_answer};
 pub use api_versions::{ApiVersionsAnswer, ApiVersionsCall};
 pub use code::{CodeClass, ErrorCode};
 pub use consumer_heartbeat::{ConsumerHeartbeatAnswer, ConsumerHeartbeatCall, IdPartitions};
