@@ -376,9 +376,8 @@ fn offset_fetch_both_ways() {
                 .with_partition_index(4)
                 .with_committed_offset(-1)
                 .with_metadata(None);
-            let found = answers::OffsetFetchResponseTopics::default()
-                .with_name(topic("t"))
-                .with_partitions(vec![part, none]);
+            let found =
+                answers::OffsetFetchResponseTopics::default().with_name(topic("t")).with_partitions(vec![part, none]);
             let group = answers::OffsetFetchResponseGroup::default()
                 .with_group_id(GroupId(text("g")))
                 .with_topics(vec![found])
@@ -490,10 +489,7 @@ fn synchronising_beating_and_leaving_both_ways() {
         assert_eq!((read.generation_id, read.member_id.as_str()), (7, "m"));
         assert_eq!(read.group_instance_id, (version >= 3).then(|| text("i")));
         let body = written(&theirs::HeartbeatResponse::default().with_error_code(27), version);
-        assert_eq!(
-            HeartbeatCall::decode(version, body.clone()).unwrap().error,
-            ErrorCode::REBALANCE_IN_PROGRESS
-        );
+        assert_eq!(HeartbeatCall::decode(version, body.clone()).unwrap().error, ErrorCode::REBALANCE_IN_PROGRESS);
         torment::<HeartbeatCall>(version, &body);
     }
     let leave = LeaveGroupCall {
@@ -506,7 +502,10 @@ fn synchronising_beating_and_leaving_both_ways() {
         let read: theirs::LeaveGroupRequest = read_back(&leave, version);
         let mut message = theirs::LeaveGroupResponse::default();
         if version >= 3 {
-            assert_eq!((read.members[0].member_id.as_str(), &read.members[0].group_instance_id), ("m", &Some(text("i"))));
+            assert_eq!(
+                (read.members[0].member_id.as_str(), &read.members[0].group_instance_id),
+                ("m", &Some(text("i")))
+            );
             let gone = theirs::leave_group_response::MemberResponse::default().with_member_id(text("m"));
             message = message.with_members(vec![gone.with_error_code(25)]);
         } else {

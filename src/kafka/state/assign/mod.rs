@@ -119,11 +119,7 @@ impl Assignor {
     ///
     /// # Errors
     /// [`EncodeError`] for a topic name that does not fit.
-    pub fn user_data(
-        self,
-        previous: Option<&NamedPartitions>,
-        generation: i32,
-    ) -> Result<Option<Bytes>, EncodeError> {
+    pub fn user_data(self, previous: Option<&NamedPartitions>, generation: i32) -> Result<Option<Bytes>, EncodeError> {
         match self {
             Self::Range | Self::RoundRobin => Ok(None),
             // Java sends nothing before the first assignment.

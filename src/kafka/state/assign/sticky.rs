@@ -62,11 +62,7 @@ struct Board<'a> {
 }
 
 impl<'a> Board<'a> {
-    fn new(
-        topics: &'a TopicShapes,
-        members: &[&'a GroupMember],
-        previous: fn(&SubscriptionData) -> Previous,
-    ) -> Self {
+    fn new(topics: &'a TopicShapes, members: &[&'a GroupMember], previous: fn(&SubscriptionData) -> Previous) -> Self {
         let mut readers = Vec::new();
         let mut partitions = Vec::new();
         let homes = homes(members, previous);

@@ -125,14 +125,11 @@ fn whatever_the_members_every_partition_has_one_owner_that_wants_it() {
     for seed in 0..400 {
         let mut random = Random(seed);
         let topics: Vec<String> = (0..1 + random.below(4)).map(|n| format!("t{n}-")).collect();
-        let shapes: TopicShapes = topics
-            .iter()
-            .map(|name| (Arc::from(name.as_str()), TopicShape::without_racks(random.below(8))))
-            .collect();
+        let shapes: TopicShapes =
+            topics.iter().map(|name| (Arc::from(name.as_str()), TopicShape::without_racks(random.below(8)))).collect();
         let mut members = Vec::new();
         for n in 0..1 + random.below(5) {
-            let wanted: Vec<&str> =
-                topics.iter().filter(|_| random.below(3) > 0).map(String::as_str).collect();
+            let wanted: Vec<&str> = topics.iter().filter(|_| random.below(3) > 0).map(String::as_str).collect();
             members.push(member(&format!("m{n}"), &wanted));
         }
         for assignor in Assignor::ALL {
@@ -145,7 +142,11 @@ fn whatever_the_members_every_partition_has_one_owner_that_wants_it() {
                     for (topic, partitions) in topics {
                         assert!(member.subscription.topics.contains(topic), "seed {seed} {assignor}: {}", shown(&plan));
                         for partition in partitions {
-                            assert!(seen.insert((topic.clone(), *partition)), "seed {seed} {assignor}: {}", shown(&plan));
+                            assert!(
+                                seen.insert((topic.clone(), *partition)),
+                                "seed {seed} {assignor}: {}",
+                                shown(&plan)
+                            );
                         }
                     }
                 }
@@ -179,7 +180,10 @@ fn a_member_is_cooperative_only_if_all_its_assignors_are() {
     assert_eq!(Assignor::rebalance_protocol(&[Assignor::CooperativeSticky]), Cooperative);
     assert_eq!(Assignor::rebalance_protocol(&[Assignor::CooperativeSticky, Assignor::Range]), Eager);
     assert_eq!(Assignor::rebalance_protocol(&[Assignor::Sticky]), Eager);
-    assert_eq!(Assignor::named("org.apache.kafka.clients.consumer.CooperativeStickyAssignor"), Some(Assignor::CooperativeSticky));
+    assert_eq!(
+        Assignor::named("org.apache.kafka.clients.consumer.CooperativeStickyAssignor"),
+        Some(Assignor::CooperativeSticky)
+    );
     assert_eq!(Assignor::named("roundrobin"), Some(Assignor::RoundRobin));
     assert_eq!(Assignor::named("uniform"), None);
 }
