@@ -10,6 +10,7 @@ pub mod convert;
 pub mod dirty;
 pub mod end;
 mod error;
+pub mod intent;
 pub mod json;
 mod lane;
 pub mod ledger;
@@ -18,6 +19,7 @@ pub mod rate;
 pub mod report;
 pub mod run;
 pub mod stats;
+pub mod step;
 mod summary;
 
 pub use error::{RunError, RunErrorKind, StopCause, TargetState};
