@@ -42,6 +42,12 @@ pub const KEY_FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Blocks of one upload session: ids 0 to 19,999 ("Tunnel SDK", limits).
 pub const BLOCKS_PER_SESSION_MAX: u32 = 20_000;
 
+/// Bytes of records that all lanes of a job hold, fetched and on their way, unless the job sets `fetch.max.bytes`.
+pub const JOB_FETCH_BYTES: usize = 8 * 1024 * 1024;
+
+/// Least size of one lane's fetch, in bytes.
+pub const LANE_FETCH_BYTES_MIN: usize = 256 * 1024;
+
 /// Partitions that one job with routed rows may write unless it says otherwise (odpswriter's least cap).
 pub const ROUTED_PARTITIONS_DEFAULT: u32 = 200;
 

@@ -3,6 +3,7 @@
 use super::error::{RunError, RunErrorKind};
 use crate::job::{self, JobSpec, OdpsConnection, UploadCompression};
 use crate::kafka::{self, ClientConfig, ConsumerConfig, Isolation};
+use crate::limits::{JOB_FETCH_BYTES, LANE_FETCH_BYTES_MIN};
 use crate::tunnel::encode::Compression;
 use crate::tunnel::{self, Credentials, MaxComputeConfig};
 
@@ -41,15 +42,18 @@ pub(super) fn client_config(spec: &JobSpec) -> Result<ClientConfig, RunError> {
     Ok(config)
 }
 
-pub(super) fn consumer_config(spec: &JobSpec) -> ConsumerConfig {
+/// How one of `lanes` lanes fetches. What is fetched ahead is bounded over all of them, unless the job sets sizes itself.
+pub(super) fn consumer_config(spec: &JobSpec, lanes: usize) -> ConsumerConfig {
     let reader = &spec.reader;
     let mut config = ConsumerConfig { isolation: isolation(spec), ..ConsumerConfig::default() };
     let size = |bytes: u32| usize::try_from(bytes).unwrap_or(usize::MAX);
     config.bytes_min = size(reader.fetch_min_bytes);
     config.wait_ms_max = u32::try_from(reader.fetch_wait_max.as_millis()).unwrap_or(u32::MAX);
-    if let Some(bytes) = reader.fetch_bytes_max {
-        config.fetch_bytes_max = size(bytes);
-    }
+    // One answer is worked on while the next is on its way.
+    let share = (JOB_FETCH_BYTES / lanes.max(1).saturating_mul(2)).clamp(LANE_FETCH_BYTES_MIN, config.fetch_bytes_max);
+    config.fetch_bytes_max = reader.fetch_bytes_max.map_or(share, size);
+    config.buffer_bytes_max = config.fetch_bytes_max.max(LANE_FETCH_BYTES_MIN);
+    config.partition_bytes_max = config.partition_bytes_max.min(config.fetch_bytes_max);
     if let Some(bytes) = reader.partition_fetch_bytes_max {
         config.partition_bytes_max = size(bytes);
     }

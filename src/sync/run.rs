@@ -360,7 +360,7 @@ async fn move_records(
         let lane = Lane {
             number,
             client: prepared.client.clone(),
-            consumer_config: consumer_config(spec),
+            consumer_config: consumer_config(spec, lanes),
             converter: converter.clone(),
             write_timeout: writer.write_timeout,
             shared: Arc::clone(&shared),
