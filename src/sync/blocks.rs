@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::block::OpenBlock;
-use super::error::RunError;
+use super::error::{RunError, RunErrorKind};
 use super::sessions::{Sessions, Target};
 
 /// Blocks by the key of their target.
@@ -43,16 +43,11 @@ impl Blocks {
             };
             self.held.insert(key.to_owned(), OpenBlock::new(target));
         }
-        let used = self.rows;
-        self.held
-            .get_mut(key)
-            .map(|block| {
-                block.used = used;
-                block
-            })
-            .ok_or_else(|| {
-                RunError::new(super::error::RunErrorKind::Bug, format!("block of partition \"{key}\" is not held"))
-            })
+        let Some(block) = self.held.get_mut(key) else {
+            return Err(RunError::new(RunErrorKind::Bug, format!("block of partition \"{key}\" is not held")));
+        };
+        block.used = self.rows;
+        Ok(block)
     }
 
     /// The target of the last row.

@@ -96,13 +96,16 @@ pub(super) enum Piece {
     },
 }
 
+/// A level, and the position of its source column where it has one.
+pub(super) type PlacedLevel = (RoutedLevel, Option<usize>);
+
 /// What the job routes by, in the table's order of levels and with positions of source columns where they have one; `None`
 /// when all rows go to one place.
 pub(super) fn levels(
     reader: &ReaderSpec,
     writer: &WriterSpec,
     schema: &TableSchema,
-) -> Result<Option<Vec<(RoutedLevel, Option<usize>)>>, RouteError> {
+) -> Result<Option<Vec<PlacedLevel>>, RouteError> {
     let keys = &schema.partition_keys;
     let names = match &writer.columns {
         WriterColumns::Named(names) => names.as_slice(),
@@ -165,7 +168,7 @@ pub(super) fn levels(
 }
 
 /// The source columns that the levels name, in order.
-pub(super) fn sources(levels: &[(RoutedLevel, Option<usize>)]) -> impl Iterator<Item = &SourceColumn> {
+pub(super) fn sources(levels: &[PlacedLevel]) -> impl Iterator<Item = &SourceColumn> {
     levels.iter().flat_map(|(level, _)| &level.pieces).filter_map(|piece| match piece {
         PartitionPiece::Value { source, .. } => Some(source),
         PartitionPiece::Text(_) => None,
