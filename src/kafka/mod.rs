@@ -3,7 +3,7 @@
 //! | Start here | For |
 //! |---|---|
 //! | [`Client`] | one cluster: topics, offsets by time, committed offsets, groups, appending batches |
-//! | [`Consumer`] | reading partitions from given offsets: [`Consumer::next`] gives [`Fetched`], which gives [`record::Records`] |
+//! | [`Consumer`] | reading partitions of any topics from given positions: [`Consumer::next`] gives [`Fetched`], which gives [`record::Records`] |
 //! | [`Producer`] | writing records, exactly once and in order, also in transactions: [`ProducerRecord`] in, [`Delivery`] out |
 //! | [`ClientConfig`], [`ConsumerConfig`], [`ProducerConfig`] | addresses, patience, sizes |
 //! | [`Error`] | what went wrong, where, and whether to try again |
@@ -19,7 +19,8 @@
 //! use forebay::kafka::{Client, ClientConfig, Consumer, ConsumerConfig};
 //!
 //! let client = Client::connect(ClientConfig::new(["kafka-1:9092"])).await?;
-//! let mut consumer = Consumer::new(&client, ConsumerConfig::default(), "orders", &[(0, 0), (1, 0)]);
+//! let mut consumer = Consumer::new(&client, ConsumerConfig::default());
+//! consumer.assign("orders", &[(0, 0), (1, 0)]);
 //! let mut decompressor = Decompressor::new(64 * 1024 * 1024);
 //! loop {
 //!     let mut fetched = consumer.next().await?;
@@ -65,4 +66,5 @@ pub use producer::{
     RecordMetadata, partition_for_key,
 };
 pub use security::{PemSource, SecurityConfig, SecurityProtocol, TlsVersions};
+pub use state::fetch::{Position, TopicPartition};
 pub use state::sasl::{Mechanism, Secret};

@@ -93,7 +93,7 @@ impl Lane {
             .filter(|range| !self.shared.end().reached(range.partition))
             .map(|range| (range.partition, range.begin))
             .collect();
-        let mut consumer = Consumer::new(&self.client, self.consumer_config.clone(), &self.shared.topic, &starts);
+        let mut consumer = Consumer::of_topic(&self.client, self.consumer_config.clone(), &self.shared.topic, &starts);
         let mut open: Vec<i32> = starts.iter().map(|(partition, _)| *partition).collect();
         let mut decompressor = Decompressor::new(DECOMPRESSED_BATCH_BYTES_MAX);
         let mut block = OpenBlock::default();
@@ -111,7 +111,7 @@ impl Lane {
                 open.retain(|partition| {
                     let reached = end.reached(*partition);
                     if reached {
-                        consumer.remove(&[*partition]);
+                        consumer.remove(&self.shared.topic, &[*partition]);
                     }
                     !reached
                 });
@@ -356,7 +356,8 @@ impl Lane {
         let mut rows = 0_u64;
         for segment in content.segments() {
             let start = [(segment.partition, segment.begin)];
-            let mut consumer = Consumer::new(&self.client, self.consumer_config.clone(), &self.shared.topic, &start);
+            let mut consumer =
+                Consumer::of_topic(&self.client, self.consumer_config.clone(), &self.shared.topic, &start);
             let mut position = segment.begin;
             while position < segment.end {
                 let mut fetched = consumer.next().await.map_err(|error| kafka_error(&error))?;

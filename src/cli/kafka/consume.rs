@@ -75,7 +75,7 @@ impl ConsumeArgs {
             decompressor: Decompressor::new(DECOMPRESSED_BATCH_BYTES_MAX),
         };
         let config = ConsumerConfig { isolation: self.isolation_level, ..ConsumerConfig::default() };
-        let mut consumer = Consumer::new(&client, config, &self.topic, &start);
+        let mut consumer = Consumer::of_topic(&client, config, &self.topic, &start);
         let read = self.read(&client, &mut consumer, &mut reading).await;
         // What was printed is committed even if reading ended badly.
         let committed = self.commit(&client, &reading).await;
