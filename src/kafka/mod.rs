@@ -62,8 +62,8 @@ pub use fetched::Fetched;
 pub use msg::{ErrorCode, Isolation, TopicId};
 pub use offsets::{CommittedOffset, ListedOffset, OffsetAt, OffsetToCommit};
 pub use producer::{
-    Acks, ConsumerGroupMetadata, Delivery, Partitioner, Producer, ProducerConfig, ProducerRecord, RecordHeader,
-    RecordMetadata, partition_for_key,
+    Acks, ConsumerGroupMetadata, Delivery, Partitioner, Producer, ProducerConfig, ProducerRecord, Property,
+    RecordHeader, RecordMetadata, partition_for_key,
 };
 pub use security::{PemSource, SecurityConfig, SecurityProtocol, TlsVersions};
 pub use state::fetch::{Position, TopicPartition};

@@ -30,6 +30,9 @@ impl Acks {
     }
 }
 
+/// A property: name and value.
+pub type Property<'a> = (&'a str, &'a str);
+
 /// How a producer writes. Start with [`ProducerConfig::default`] and change fields, or set properties by the names that Kafka's
 /// own clients know with [`ProducerConfig::set_property`].
 #[derive(Clone, Debug)]
@@ -37,8 +40,8 @@ pub struct ProducerConfig {
     /// Who must have a record before it counts as written. Default: all in-sync replicas.
     pub acks: Acks,
     /// Whether each record is written exactly once and in order; takes [`Acks::All`]. Without it, a record whose answer was
-    /// lost is written again, and each partition has one batch on its way at a time. Default: yes.
-    pub idempotence: bool,
+    /// lost is written again, and each partition has one batch on its way at a time. Default: whenever `acks` allows it.
+    pub idempotence: Option<bool>,
     /// The transactional id: records are written in transactions, and a producer that comes later with the same id takes
     /// over. Takes idempotence. Default: none.
     pub transactional_id: Option<String>,
@@ -66,15 +69,13 @@ pub struct ProducerConfig {
     pub retries_max: u32,
     /// Where records without a partition go. Default: as in Java.
     pub partitioner: Partitioner,
-    /// Whether idempotence was asked for by name, and not by default.
-    idempotence_is_wanted: bool,
 }
 
 impl Default for ProducerConfig {
     fn default() -> Self {
         Self {
             acks: Acks::All,
-            idempotence: true,
+            idempotence: None,
             transactional_id: None,
             transaction_timeout: Duration::from_secs(60),
             codec: Codec::None,
@@ -87,7 +88,6 @@ impl Default for ProducerConfig {
             in_flight_max: 5,
             retries_max: u32::MAX,
             partitioner: Partitioner::default(),
-            idempotence_is_wanted: false,
         }
     }
 }
@@ -99,8 +99,8 @@ impl ProducerConfig {
     /// # Errors
     /// As [`ProducerConfig::set_property`].
     pub fn from_properties<'a>(
-        properties: impl IntoIterator<Item = (&'a str, &'a str)>,
-    ) -> Result<(Self, Vec<(&'a str, &'a str)>), Error> {
+        properties: impl IntoIterator<Item = Property<'a>>,
+    ) -> Result<(Self, Vec<Property<'a>>), Error> {
         let mut config = Self::default();
         let mut rest = Vec::new();
         for (name, value) in properties {
@@ -126,12 +126,8 @@ impl ProducerConfig {
                     "0" => Acks::None,
                     _ => return Err(bad_value(name, value, "all, 1 or 0")),
                 };
-                self.idempotence = self.idempotence_is_wanted || self.acks == Acks::All;
             }
-            "enable.idempotence" => {
-                self.idempotence = boolean(name, trimmed)?;
-                self.idempotence_is_wanted = self.idempotence;
-            }
+            "enable.idempotence" => self.idempotence = Some(boolean(name, trimmed)?),
             "transactional.id" => self.transactional_id = (!value.is_empty()).then(|| value.to_owned()),
             "transaction.timeout.ms" => self.transaction_timeout = millis(name, value)?,
             "compression.type" | "compression.codec" => {
@@ -175,13 +171,14 @@ impl ProducerConfig {
             let text = format!("this build cannot write {}", self.codec);
             return Err(Error::new(ErrorKind::Unsupported, text));
         }
-        if self.transactional_id.is_some() && !self.idempotence {
-            return wrong("transactional.id needs enable.idempotence=true");
+        let idempotent = self.idempotence.unwrap_or(self.acks == Acks::All);
+        if self.transactional_id.is_some() && !idempotent {
+            return wrong("transactional.id needs enable.idempotence=true and acks=all");
         }
-        if self.idempotence && self.acks != Acks::All {
+        if idempotent && self.acks != Acks::All {
             return wrong("enable.idempotence=true needs acks=all");
         }
-        if self.in_flight_max == 0 || (self.idempotence && self.in_flight_max > 5) {
+        if self.in_flight_max == 0 || (idempotent && self.in_flight_max > 5) {
             return wrong("max.in.flight.requests.per.connection is 1 to 5 with idempotence, and at least 1 without");
         }
         if self.request_bytes_max > crate::limits::FRAME_BYTES_MAX {
@@ -189,7 +186,7 @@ impl ProducerConfig {
         }
         Ok(ProduceOptions {
             acks: self.acks.number(),
-            idempotent: self.idempotence,
+            idempotent,
             transactional_id: self.transactional_id.as_deref().map(Into::into),
             codec: self.codec,
             batch_bytes: self.batch_bytes,
@@ -198,7 +195,7 @@ impl ProducerConfig {
             request_bytes_max: self.request_bytes_max,
             delivery_timeout: self.delivery_timeout,
             request_timeout_ms: i32::try_from(client.request_timeout.as_millis()).unwrap_or(i32::MAX),
-            in_flight_max: self.in_flight_max,
+            in_flight_max: self.in_flight_max.min(crate::limits::PRODUCE_IN_FLIGHT_MAX),
             retries_max: self.retries_max,
             partitioner: self.partitioner,
             retry_backoff: client.retry_backoff,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::{RecordMetadata, Shared, transactions};
 use crate::kafka::ask::{Again, Attempt, Core};
@@ -17,14 +17,16 @@ use crate::kafka::state::produce::{
     Cause, Done, Failed, Fault, Owner, ProduceOrder, SealOrder, Sealed, SendFault, Written,
 };
 
+use crate::limits::{PRODUCE_EVENTS_MAX, PRODUCE_IN_FLIGHT_MAX};
+
 /// How long a broker may take beyond the time that it itself waits for the replicas.
 const BROKER_DELAY: Duration = Duration::from_secs(5);
 
 pub(super) struct Driver {
     shared: Arc<Shared>,
-    events: UnboundedReceiver<Event>,
-    sender: UnboundedSender<Event>,
-    brokers: BTreeMap<i32, UnboundedSender<ProduceOrder>>,
+    events: Receiver<Event>,
+    sender: Sender<Event>,
+    brokers: BTreeMap<i32, Sender<ProduceOrder>>,
 }
 
 /// What comes back; as many as the machine has questions out.
@@ -38,7 +40,7 @@ enum Event {
 
 impl Driver {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        let (sender, events) = unbounded_channel();
+        let (sender, events) = channel(PRODUCE_EVENTS_MAX);
         Self { shared, events, sender, brokers: BTreeMap::new() }
     }
 
@@ -85,7 +87,7 @@ impl Driver {
                     } else {
                         let sender = self.sender.clone();
                         // A driver that is gone needs no batch.
-                        tokio::task::spawn_blocking(move || sender.send(Event::Sealed(order.seal())).ok());
+                        tokio::task::spawn_blocking(move || sender.blocking_send(Event::Sealed(order.seal())).ok());
                     }
                 }
                 while let Some(order) = state.poll_request(at) {
@@ -108,22 +110,22 @@ impl Driver {
 
     fn spawn(&self, task: impl Future<Output = Event> + Send + 'static) {
         let sender = self.sender.clone();
-        tokio::spawn(async move { sender.send(task.await).ok() });
+        tokio::spawn(async move { sender.send(task.await).await.ok() });
     }
 
     /// Requests to one broker go through one task, so that they keep their order.
     fn send(&mut self, order: ProduceOrder) {
         let broker = order.broker;
         let orders = self.brokers.entry(broker).or_insert_with(|| {
-            let (orders, queue) = unbounded_channel();
+            let (orders, queue) = channel(PRODUCE_IN_FLIGHT_MAX);
             let core = self.shared.core.clone();
             let patience = core.config.request_timeout.saturating_add(BROKER_DELAY);
             let target = Target { core, lane: self.shared.lane, place: Place::Node(broker), patience };
             tokio::spawn(serve(target, queue, self.sender.clone()));
             orders
         });
-        // The task lives as long as its queue.
-        orders.send(order).ok();
+        // The task lives as long as its queue, in which there is room: the machine has no more requests out than that.
+        orders.try_send(order).ok();
     }
 
     fn take(&self, event: Event) {
@@ -171,7 +173,7 @@ struct Target {
     patience: Duration,
 }
 
-async fn serve(target: Target, mut orders: UnboundedReceiver<ProduceOrder>, events: UnboundedSender<Event>) {
+async fn serve(target: Target, mut orders: Receiver<ProduceOrder>, events: Sender<Event>) {
     let Target { core, lane, place, patience } = target;
     while let Some(order) = orders.recv().await {
         let is_silent = order.call.acks == 0;
@@ -197,7 +199,7 @@ async fn serve(target: Target, mut orders: UnboundedReceiver<ProduceOrder>, even
                         let is_final = attempt.again == Again::No && attempt.error.kind() != ErrorKind::Decode;
                         SendFault { error: attempt.error, is_final, was_sent: true }
                     });
-                    events.send(Event::Answer(order.id, outcome)).ok();
+                    events.send(Event::Answer(order.id, outcome)).await.ok();
                 });
             }
             Err(attempt) => {
@@ -207,7 +209,7 @@ async fn serve(target: Target, mut orders: UnboundedReceiver<ProduceOrder>, even
                 for id in ids {
                     let is_final = attempt.again == Again::No;
                     let fault = SendFault { error: attempt.error.clone(), is_final, was_sent: false };
-                    events.send(Event::Answer(id, Err(fault))).ok();
+                    events.send(Event::Answer(id, Err(fault))).await.ok();
                 }
             }
         }

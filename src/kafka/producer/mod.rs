@@ -21,7 +21,7 @@ use super::record::Header;
 use super::state::cluster::Topic;
 use super::state::produce::{NewRecord, ProduceState, Refusal};
 
-pub use self::config::{Acks, ProducerConfig};
+pub use self::config::{Acks, ProducerConfig, Property};
 pub use self::record::{Delivery, ProducerRecord, RecordHeader, RecordMetadata};
 pub use self::transactions::ConsumerGroupMetadata;
 pub use super::state::produce::{Partitioner, partition_for_key};

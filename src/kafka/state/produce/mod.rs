@@ -5,8 +5,6 @@ mod batch;
 mod identity;
 mod partitioner;
 mod send;
-#[cfg(test)]
-mod tests;
 mod topic;
 mod transaction;
 
