@@ -15,8 +15,8 @@ use super::ask::Core;
 use super::client::Client;
 use super::error::{Error, ErrorKind};
 use super::msg::ApiKey;
-use super::net::now;
 use super::net::pool::Lane;
+use super::net::{now, wall_clock_ms};
 use super::record::Header;
 use super::state::cluster::Topic;
 use super::state::produce::{NewRecord, ProduceState, Refusal};
@@ -142,7 +142,7 @@ impl Producer {
     pub async fn send(&self, record: ProducerRecord) -> Result<Delivery, Error> {
         let shared = &self.inner.shared;
         let started = now();
-        let timestamp = record.timestamp.unwrap_or_else(record::wall_clock_ms);
+        let timestamp = record.timestamp.unwrap_or_else(wall_clock_ms);
         let mut asked = None;
         loop {
             let mut progress = std::pin::pin!(shared.progress.notified());
