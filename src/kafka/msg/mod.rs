@@ -1,7 +1,7 @@
 //! Kafka messages: bytes to values and back, for one request or answer at a time.
 //!
-//! No I/O, no clock. The hot path and the three APIs that carry the user's data (`Fetch`, `ListOffsets`, `OffsetCommit`),
-//! `ApiVersions` and the login are our own codecs over [`crate::wire`]; the remaining ones go through the `kafka-protocol`
+//! No I/O, no clock. The hot path and the APIs that carry the user's data (`Fetch`, `Produce`, `ListOffsets`,
+//! `OffsetCommit`), transactions, `ApiVersions` and the login are our own codecs over [`crate::wire`]; the remaining ones go through the `kafka-protocol`
 //! crate, for which this folder is the only door. That crate reserves memory from counts found on the wire, so [`shape`]
 //! walks every such answer first and refuses counts that the bytes at hand cannot hold.
 //!
@@ -10,16 +10,21 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::panic)]
 
 mod admin;
+mod any;
 mod api_versions;
 mod code;
+mod consumer_heartbeat;
+mod consumer_protocol;
 mod coordinator;
 mod epoch_end;
 mod fetch;
 mod foreign;
 mod group;
 mod header;
+mod init_producer_id;
 mod layout;
 mod list_offsets;
+mod membership;
 mod metadata;
 mod negotiate;
 mod offset_commit;
@@ -27,6 +32,7 @@ mod offset_fetch;
 mod produce;
 mod sasl;
 pub mod shape;
+mod transaction;
 
 // The crate's broker half, which comes with the sandbox, is the judge of ours.
 #[cfg(all(test, feature = "sandbox"))]
@@ -37,8 +43,14 @@ use bytes::Bytes;
 use crate::wire::{DecodeError, Writer};
 
 pub use admin::{CreateTopicAnswer, CreateTopicCall, DeleteTopicAnswer, DeleteTopicCall};
+pub use any::{answer_shape, decode_answer};
 pub use api_versions::{ApiVersionsAnswer, ApiVersionsCall};
 pub use code::{CodeClass, ErrorCode};
+pub use consumer_heartbeat::{ConsumerHeartbeatAnswer, ConsumerHeartbeatCall, IdPartitions};
+pub use consumer_protocol::{
+    AssignmentData, CONSUMER_PROTOCOL_VERSION, NamedPartitions, SubscriptionData, decode_cooperative_data,
+    decode_sticky_data, encode_cooperative_data, encode_sticky_data,
+};
 pub use coordinator::{FindCoordinatorAnswer, FindCoordinatorCall};
 pub use epoch_end::{EpochEndAnswer, EpochEndCall, EpochEndPartition};
 pub use fetch::{
@@ -50,13 +62,22 @@ pub use group::{
     assigned_partitions,
 };
 pub use header::{RequestHeader, decode_response_header, encode_request};
+pub use init_producer_id::{InitProducerIdAnswer, InitProducerIdCall};
 pub use list_offsets::{ListOffsetsAnswer, ListOffsetsCall, ListOffsetsPartition, ListOffsetsPartitionAnswer};
+pub use membership::{
+    HeartbeatAnswer, HeartbeatCall, JoinGroupAnswer, JoinGroupCall, JoinedMember, LeaveGroupAnswer, LeaveGroupCall,
+    SyncGroupAnswer, SyncGroupCall,
+};
 pub use metadata::{BrokerAnswer, MetadataAnswer, MetadataCall, PartitionAnswer, TopicAnswer};
 pub use negotiate::{NoCommonVersion, VersionRange, VersionTable};
 pub use offset_commit::{OffsetCommitAnswer, OffsetCommitCall, OffsetCommitPartition};
 pub use offset_fetch::{OffsetFetchAnswer, OffsetFetchCall, OffsetFetchPartition};
-pub use produce::{ProduceAnswer, ProduceCall};
+pub use produce::{ProduceAnswer, ProduceCall, ProducePartitionAnswer, ProduceTopic};
 pub use sasl::{SaslAuthenticateAnswer, SaslAuthenticateCall, SaslHandshakeAnswer, SaslHandshakeCall};
+pub use transaction::{
+    AddOffsetsToTxnCall, AddPartitionsToTxnCall, EndTxnCall, FindTransactionCoordinatorCall, TransactionAnswer,
+    TransactionOwner, TransactionPartitionsAnswer, TxnOffsetCommitCall,
+};
 
 /// One request: what it asks, how it is written and how its answer is read.
 ///
@@ -184,8 +205,8 @@ macro_rules! api_keys {
 
 // The lower ends are what 0.11.0 and 4.x both accept (KIP-896); the upper ends are what a client without newer features needs.
 api_keys! {
-    /// Appends record batches; v3 is the first with record batches v2.
-    Produce = 0, versions 3..=9, flexible from 9;
+    /// Appends record batches; v3 is the first with record batches v2, v13 has topic ids.
+    Produce = 0, versions 3..=13, flexible from 9;
     /// Reads records; v4 brings the last stable offset, v13 topic ids, v16 leader hints.
     Fetch = 1, versions 4..=16, flexible from 12;
     /// Looks offsets up by time; v1 is the first with a single offset.
@@ -193,11 +214,19 @@ api_keys! {
     /// Brokers, topics, partitions and leaders; v4 can forbid auto-creation.
     Metadata = 3, versions 4..=12, flexible from 9;
     /// Stores a group's offsets.
-    OffsetCommit = 8, versions 2..=8, flexible from 8;
+    OffsetCommit = 8, versions 2..=9, flexible from 8;
     /// Reads a group's offsets; v2 can ask for all of them.
-    OffsetFetch = 9, versions 2..=7, flexible from 6;
+    OffsetFetch = 9, versions 2..=9, flexible from 6;
     /// Finds the broker that owns a group.
     FindCoordinator = 10, versions 1..=3, flexible from 3;
+    /// Joins a group; the coordinator answers when all members have.
+    JoinGroup = 11, versions 0..=9, flexible from 6;
+    /// Keeps a member of a classic group alive.
+    Heartbeat = 12, versions 0..=4, flexible from 4;
+    /// Leaves a classic group.
+    LeaveGroup = 13, versions 0..=5, flexible from 4;
+    /// Hands out the assignment of a classic group.
+    SyncGroup = 14, versions 0..=5, flexible from 4;
     /// Members and state of groups.
     DescribeGroups = 15, versions 0..=5, flexible from 5;
     /// The groups of one broker.
@@ -210,17 +239,29 @@ api_keys! {
     CreateTopics = 19, versions 2..=4, flexible from 5;
     /// Deletes topics; sent to the controller.
     DeleteTopics = 20, versions 1..=3, flexible from 4;
+    /// An id for an idempotent or transactional producer; v3 can bump its epoch.
+    InitProducerId = 22, versions 0..=5, flexible from 2;
     /// Where an epoch ends in a leader's log; v3 is the first that a consumer may use.
     OffsetForLeaderEpoch = 23, versions 3..=4, flexible from 4;
+    /// Adds partitions to a transaction; v4 and later are for brokers.
+    AddPartitionsToTxn = 24, versions 0..=3, flexible from 3;
+    /// Makes a group's offsets part of a transaction.
+    AddOffsetsToTxn = 25, versions 0..=4, flexible from 3;
+    /// Commits or aborts a transaction; v5 gives the next epoch.
+    EndTxn = 26, versions 0..=5, flexible from 3;
+    /// Stores offsets within a transaction; v3 names the member.
+    TxnOffsetCommit = 28, versions 0..=5, flexible from 3;
     /// Carries a login; v1 says how long it holds.
     SaslAuthenticate = 36, versions 0..=2, flexible from 2;
+    /// Joins, stays in and leaves a group of the new protocol (KIP-848).
+    ConsumerGroupHeartbeat = 68, versions 0..=1, flexible from 0;
 }
 
 impl ApiKey {
     /// Whether a client that is over its quota waits before the next such request on the connection (KIP-219). What keeps a
-    /// member in its group does not wait.
+    /// member in its group does not wait, and the producer has its own account.
     pub const fn waits_for_quota(self) -> bool {
-        matches!(self, Self::Produce | Self::Fetch | Self::ListOffsets | Self::Metadata | Self::OffsetForLeaderEpoch)
+        matches!(self, Self::Fetch | Self::ListOffsets | Self::Metadata | Self::OffsetForLeaderEpoch)
     }
 
     /// Whether `version` of this API has compact lengths and tagged fields.

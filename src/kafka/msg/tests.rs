@@ -395,35 +395,229 @@ fn find_coordinator_both_ways() {
 
 #[test]
 fn offset_fetch_both_ways() {
-    use theirs::offset_fetch_response::{OffsetFetchResponsePartition, OffsetFetchResponseTopic};
+    use theirs::offset_fetch_response as answers;
     for version in versions::<OffsetFetchCall>() {
         for topics in [None, Some(vec![("t".into(), vec![3, 4])])] {
             let count = topics.as_ref().map(Vec::len);
-            let read: theirs::OffsetFetchRequest = read_back(&OffsetFetchCall { group: "g".into(), topics }, version);
-            assert_eq!((read.group_id.0.as_str(), read.require_stable), ("g", version >= 7));
-            assert_eq!(read.topics.map(|topics| topics.len()), count, "null asks for all");
+            let call = OffsetFetchCall { group: "g".into(), topics, member: Some(("m".into(), 6)) };
+            let read: theirs::OffsetFetchRequest = read_back(&call, version);
+            assert_eq!(read.require_stable, version >= 7);
+            if version >= 8 {
+                let group = &read.groups[0];
+                assert_eq!((group.group_id.0.as_str(), group.topics.as_ref().map(Vec::len)), ("g", count));
+                let member = (group.member_id.as_deref(), group.member_epoch);
+                assert_eq!(member, if version >= 9 { (Some("m"), 6) } else { (None, -1) });
+            } else {
+                assert_eq!(read.group_id.0.as_str(), "g");
+                assert_eq!(read.topics.map(|topics| topics.len()), count, "null asks for all");
+            }
         }
-        let mut part = OffsetFetchResponsePartition::default()
-            .with_partition_index(3)
-            .with_committed_offset(34)
-            .with_metadata(Some(text("")));
-        if version >= 5 {
-            part = part.with_committed_leader_epoch(5);
-        }
-        let none = OffsetFetchResponsePartition::default()
-            .with_partition_index(4)
-            .with_committed_offset(-1)
-            .with_metadata(None);
-        let found = OffsetFetchResponseTopic::default().with_name(topic("t")).with_partitions(vec![part, none]);
-        let body =
-            written(&theirs::OffsetFetchResponse::default().with_topics(vec![found]).with_error_code(16), version);
+        let message = if version >= 8 {
+            let part = answers::OffsetFetchResponsePartitions::default()
+                .with_partition_index(3)
+                .with_committed_offset(34)
+                .with_committed_leader_epoch(5)
+                .with_metadata(Some(text("")));
+            let none = answers::OffsetFetchResponsePartitions::default()
+                .with_partition_index(4)
+                .with_committed_offset(-1)
+                .with_metadata(None);
+            let found =
+                answers::OffsetFetchResponseTopics::default().with_name(topic("t")).with_partitions(vec![part, none]);
+            let group = answers::OffsetFetchResponseGroup::default()
+                .with_group_id(GroupId(text("g")))
+                .with_topics(vec![found])
+                .with_error_code(16);
+            theirs::OffsetFetchResponse::default().with_groups(vec![group])
+        } else {
+            let mut part = answers::OffsetFetchResponsePartition::default()
+                .with_partition_index(3)
+                .with_committed_offset(34)
+                .with_metadata(Some(text("")));
+            if version >= 5 {
+                part = part.with_committed_leader_epoch(5);
+            }
+            let none = answers::OffsetFetchResponsePartition::default()
+                .with_partition_index(4)
+                .with_committed_offset(-1)
+                .with_metadata(None);
+            let found =
+                answers::OffsetFetchResponseTopic::default().with_name(topic("t")).with_partitions(vec![part, none]);
+            theirs::OffsetFetchResponse::default().with_topics(vec![found]).with_error_code(16)
+        };
+        let body = written(&message, version);
         let answer = OffsetFetchCall::decode(version, body.clone()).unwrap();
-        assert_eq!(answer.error, ErrorCode::NOT_COORDINATOR);
+        assert_eq!((answer.error, answer.is_stable), (ErrorCode::NOT_COORDINATOR, version >= 7));
         let [(_, stored), (_, none)] = &answer.partitions[..] else { panic!("{answer:?}") };
         assert_eq!((stored.offset, stored.metadata.as_deref()), (Some(34), Some("")));
         assert_eq!(stored.leader_epoch, (version >= 5).then_some(5));
         assert_eq!((none.offset, &none.metadata), (None, &None), "-1 is nothing committed");
         torment_shaped::<OffsetFetchCall>(&offset_fetch::SHAPE, version, &body);
+    }
+}
+
+#[test]
+fn joining_both_ways() {
+    use theirs::join_group_response::JoinGroupResponseMember;
+    let call = JoinGroupCall {
+        group: "g".into(),
+        session_timeout_ms: 45_000,
+        rebalance_timeout_ms: 300_000,
+        member_id: "m".into(),
+        group_instance_id: Some("i".into()),
+        protocol_type: "consumer",
+        protocols: vec![("range".into(), Bytes::from_static(b"xy")), ("sticky".into(), Bytes::new())],
+        reason: Some("why".to_owned()),
+    };
+    for version in versions::<JoinGroupCall>() {
+        let read: theirs::JoinGroupRequest = read_back(&call, version);
+        assert_eq!((read.group_id.0.as_str(), read.session_timeout_ms), ("g", 45_000));
+        assert_eq!(read.rebalance_timeout_ms, if version >= 1 { 300_000 } else { -1 });
+        assert_eq!((read.member_id.as_str(), read.protocol_type.as_str()), ("m", "consumer"));
+        assert_eq!(read.group_instance_id, (version >= 5).then(|| text("i")));
+        assert_eq!((read.protocols[0].name.as_str(), &read.protocols[0].metadata[..]), ("range", &b"xy"[..]));
+        assert_eq!((read.protocols.len(), read.protocols[1].metadata.len()), (2, 0));
+        assert_eq!(read.reason, (version >= 8).then(|| text("why")));
+        let mut member =
+            JoinGroupResponseMember::default().with_member_id(text("m")).with_metadata(Bytes::from_static(b"z"));
+        if version >= 5 {
+            member = member.with_group_instance_id(Some(text("i")));
+        }
+        let mut message = theirs::JoinGroupResponse::default()
+            .with_generation_id(7)
+            .with_protocol_name(Some(text("range")))
+            .with_leader(text("m"))
+            .with_member_id(text("m"))
+            .with_members(vec![member]);
+        if version >= 7 {
+            message = message.with_protocol_type(Some(text("consumer")));
+        }
+        if version >= 9 {
+            message = message.with_skip_assignment(true);
+        }
+        let body = written(&message, version);
+        let answer = JoinGroupCall::decode(version, body.clone()).unwrap();
+        assert_eq!((answer.error, answer.generation, answer.protocol.as_str()), (ErrorCode::NONE, 7, "range"));
+        assert_eq!((answer.leader.as_str(), answer.member_id.as_str()), ("m", "m"));
+        assert_eq!(answer.skip_assignment, version >= 9);
+        assert_eq!((answer.members.len(), &answer.members[0].metadata[..]), (1, &b"z"[..]));
+        assert_eq!(answer.members[0].group_instance_id.is_some(), version >= 5);
+        torment::<JoinGroupCall>(version, &body);
+    }
+}
+
+#[test]
+fn synchronising_beating_and_leaving_both_ways() {
+    let (group, member_id): (std::sync::Arc<str>, std::sync::Arc<str>) = ("g".into(), "m".into());
+    let sync = SyncGroupCall {
+        group: group.clone(),
+        generation: 7,
+        member_id: member_id.clone(),
+        group_instance_id: Some("i".into()),
+        protocol_type: "consumer",
+        protocol: "range".into(),
+        assignments: vec![("m".to_owned(), Bytes::from_static(b"xyz"))],
+    };
+    for version in versions::<SyncGroupCall>() {
+        let read: theirs::SyncGroupRequest = read_back(&sync, version);
+        assert_eq!((read.group_id.0.as_str(), read.generation_id, read.member_id.as_str()), ("g", 7, "m"));
+        assert_eq!(read.group_instance_id, (version >= 3).then(|| text("i")));
+        assert_eq!(read.protocol_name, (version >= 5).then(|| text("range")));
+        assert_eq!(&read.assignments[0].assignment[..], b"xyz");
+        let message = theirs::SyncGroupResponse::default().with_assignment(Bytes::from_static(b"abc"));
+        let body = written(&message, version);
+        assert_eq!(&SyncGroupCall::decode(version, body.clone()).unwrap().assignment[..], b"abc");
+        torment::<SyncGroupCall>(version, &body);
+    }
+    let beat = HeartbeatCall { group: group.clone(), generation: 7, member_id, group_instance_id: Some("i".into()) };
+    for version in versions::<HeartbeatCall>() {
+        let read: theirs::HeartbeatRequest = read_back(&beat, version);
+        assert_eq!((read.generation_id, read.member_id.as_str()), (7, "m"));
+        assert_eq!(read.group_instance_id, (version >= 3).then(|| text("i")));
+        let body = written(&theirs::HeartbeatResponse::default().with_error_code(27), version);
+        assert_eq!(HeartbeatCall::decode(version, body.clone()).unwrap().error, ErrorCode::REBALANCE_IN_PROGRESS);
+        torment::<HeartbeatCall>(version, &body);
+    }
+    let leave = LeaveGroupCall {
+        group,
+        member_id: "m".into(),
+        group_instance_id: Some("i".into()),
+        reason: Some("done".to_owned()),
+    };
+    for version in versions::<LeaveGroupCall>() {
+        let read: theirs::LeaveGroupRequest = read_back(&leave, version);
+        let mut message = theirs::LeaveGroupResponse::default();
+        if version >= 3 {
+            assert_eq!(
+                (read.members[0].member_id.as_str(), &read.members[0].group_instance_id),
+                ("m", &Some(text("i")))
+            );
+            let gone = theirs::leave_group_response::MemberResponse::default().with_member_id(text("m"));
+            message = message.with_members(vec![gone.with_error_code(25)]);
+        } else {
+            assert_eq!(read.member_id.as_str(), "m");
+            message = message.with_error_code(25);
+        }
+        let body = written(&message, version);
+        assert_eq!(LeaveGroupCall::decode(version, body.clone()).unwrap().error, ErrorCode::UNKNOWN_MEMBER_ID);
+        torment::<LeaveGroupCall>(version, &body);
+    }
+}
+
+#[test]
+fn heartbeats_of_the_new_protocol_both_ways() {
+    use theirs::consumer_group_heartbeat_response::{Assignment, TopicPartitions};
+    let id = TopicId::new([7; 16]).unwrap();
+    let full = ConsumerHeartbeatCall {
+        group: "g".into(),
+        member_id: "m".into(),
+        member_epoch: 0,
+        instance_id: Some("i".into()),
+        rack: Some("r".into()),
+        rebalance_timeout_ms: 300_000,
+        topic_names: Some(vec!["a".into(), "b".into()]),
+        topic_regex: None,
+        server_assignor: Some("uniform".into()),
+        owned: Some(IdPartitions::from([(id, vec![1, 2])])),
+    };
+    let brief = ConsumerHeartbeatCall {
+        member_epoch: 5,
+        instance_id: None,
+        rack: None,
+        rebalance_timeout_ms: -1,
+        topic_names: None,
+        server_assignor: None,
+        owned: None,
+        ..full.clone()
+    };
+    for version in versions::<ConsumerHeartbeatCall>() {
+        let read: theirs::ConsumerGroupHeartbeatRequest = read_back(&full, version);
+        assert_eq!((read.group_id.0.as_str(), read.member_id.as_str(), read.member_epoch), ("g", "m", 0));
+        assert_eq!((read.instance_id, read.rack_id), (Some(text("i")), Some(text("r"))));
+        assert_eq!(read.subscribed_topic_names.map(|names| names.len()), Some(2));
+        assert_eq!((read.server_assignor, read.rebalance_timeout_ms), (Some(text("uniform")), 300_000));
+        let owned = &read.topic_partitions.unwrap()[0];
+        assert_eq!((owned.topic_id.as_bytes(), &owned.partitions[..]), (&[7; 16], &[1, 2][..]));
+        let read: theirs::ConsumerGroupHeartbeatRequest = read_back(&brief, version);
+        assert_eq!((read.member_epoch, read.rebalance_timeout_ms), (5, -1));
+        assert!(read.subscribed_topic_names.is_none() && read.topic_partitions.is_none());
+        let regex = ConsumerHeartbeatCall { topic_regex: Some("a.*".into()), ..brief.clone() };
+        assert_eq!(regex.encode(version, &mut Writer::new()).is_ok(), version >= 1);
+        for assigned in [false, true] {
+            let partitions =
+                TopicPartitions::default().with_topic_id(Uuid::from_bytes([7; 16])).with_partitions(vec![0, 3]);
+            let assignment = Assignment::default().with_topic_partitions(vec![partitions]);
+            let message = theirs::ConsumerGroupHeartbeatResponse::default()
+                .with_member_id(Some(text("m")))
+                .with_member_epoch(4)
+                .with_heartbeat_interval_ms(5000)
+                .with_assignment(assigned.then_some(assignment));
+            let body = written(&message, version);
+            let answer = ConsumerHeartbeatCall::decode(version, body.clone()).unwrap();
+            assert_eq!((answer.member_epoch, answer.heartbeat_interval_ms), (4, 5000));
+            assert_eq!(answer.assignment, assigned.then(|| IdPartitions::from([(id, vec![0, 3])])));
+            torment::<ConsumerHeartbeatCall>(version, &body);
+        }
     }
 }
 
@@ -515,24 +709,216 @@ fn topics_are_created_and_deleted_both_ways() {
 
 #[test]
 fn produce_both_ways() {
-    use theirs::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+    use theirs::produce_response::{
+        BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
+    };
     let batch = Bytes::from_static(b"a batch");
-    let call = ProduceCall { topic: "t".into(), partition: 3, batch: batch.clone(), acks: -1, timeout_ms: 30_000 };
+    let call = |id| ProduceCall {
+        transactional_id: Some("tx".into()),
+        joins_transaction: true,
+        acks: -1,
+        timeout_ms: 30_000,
+        topics: vec![ProduceTopic { name: "t".into(), id, partitions: vec![(3, batch.clone()), (4, batch.clone())] }],
+    };
+    let id = TopicId::new([7; 16]);
     for version in versions::<ProduceCall>() {
-        let read: theirs::ProduceRequest = read_back(&call, version);
-        assert_eq!((read.acks, read.timeout_ms, read.transactional_id), (-1, 30_000, None));
+        let read: theirs::ProduceRequest = read_back(&call(id), version);
+        assert_eq!((read.acks, read.timeout_ms), (-1, 30_000));
+        assert_eq!(read.transactional_id.map(|id| id.0), Some(text("tx")));
         let asked = &read.topic_data[0];
-        assert_eq!((asked.name.0.as_str(), asked.partition_data[0].index), ("t", 3));
-        assert_eq!(asked.partition_data[0].records, Some(batch.clone()));
-        let mut part = PartitionProduceResponse::default().with_index(3).with_base_offset(34);
-        if version >= 8 {
-            part = part.with_error_message(Some(text("fine")));
+        if version >= 13 {
+            assert_eq!(asked.topic_id.as_bytes(), &[7; 16]);
+        } else {
+            assert_eq!(asked.name.0.as_str(), "t");
         }
-        let answer = TopicProduceResponse::default().with_name(topic("t")).with_partition_responses(vec![part]);
-        let body = written(&theirs::ProduceResponse::default().with_responses(vec![answer]), version);
+        assert_eq!((asked.partition_data[0].index, asked.partition_data[1].index), (3, 4));
+        assert_eq!(asked.partition_data[1].records, Some(batch.clone()));
+        let mut good =
+            PartitionProduceResponse::default().with_index(3).with_base_offset(34).with_log_append_time_ms(5);
+        let mut bad = PartitionProduceResponse::default().with_index(4).with_error_code(87).with_base_offset(-1);
+        if version >= 5 {
+            good = good.with_log_start_offset(2);
+        }
+        if version >= 8 {
+            let error =
+                |at, why| BatchIndexAndErrorMessage::default().with_batch_index(at).with_batch_index_error_message(why);
+            bad = bad.with_error_message(Some(text("bad")));
+            bad = bad.with_record_errors(vec![error(1, Some(text("no key"))), error(2, None)]);
+        }
+        let mut whole = theirs::ProduceResponse::default().with_throttle_time_ms(9);
+        if version >= 10 {
+            let leader = LeaderIdAndEpoch::default().with_leader_id(BrokerId(2)).with_leader_epoch(8);
+            bad = bad.with_current_leader(leader);
+            let node = NodeEndpoint::default().with_node_id(BrokerId(2)).with_host(text("h")).with_port(9);
+            whole = whole.with_node_endpoints(vec![node]);
+        }
+        let mut answer = TopicProduceResponse::default().with_partition_responses(vec![good, bad]);
+        answer =
+            if version >= 13 { answer.with_topic_id(Uuid::from_bytes([7; 16])) } else { answer.with_name(topic("t")) };
+        let body = written(&whole.with_responses(vec![answer]), version);
         let answer = ProduceCall::decode(version, body.clone()).unwrap();
-        assert_eq!((answer.error, answer.base_offset), (ErrorCode::NONE, 34));
-        torment_shaped::<ProduceCall>(&produce::SHAPE, version, &body);
+        let [good, bad] = &answer.partitions[..] else { panic!("{answer:?}") };
+        let name = if version >= 13 { TopicRef::Id(id) } else { TopicRef::Name("t".into()) };
+        assert_eq!((&good.topic, good.partition, good.error, good.base_offset), (&name, 3, ErrorCode::NONE, 34));
+        assert_eq!((good.log_append_time_ms, good.log_start_offset), (5, if version >= 5 { 2 } else { -1 }));
+        assert_eq!((bad.partition, bad.error), (4, ErrorCode::INVALID_RECORD));
+        if version >= 8 {
+            assert_eq!(bad.record_errors, [(1, Some("no key".to_owned())), (2, None)]);
+            assert_eq!(bad.error_message.as_deref(), Some("bad"));
+        }
+        assert_eq!(bad.leader, (version >= 10).then_some(LeaderHint { node: 2, epoch: 8 }));
+        assert_eq!((answer.throttle_ms, answer.endpoints.len()), (9, usize::from(version >= 10)));
+        torment::<ProduceCall>(version, &body);
+    }
+}
+
+#[test]
+fn a_produce_request_stays_below_what_it_lacks() {
+    let call = |id, transactional_id: Option<&str>, joins_transaction| ProduceCall {
+        transactional_id: transactional_id.map(Into::into),
+        joins_transaction,
+        acks: 1,
+        timeout_ms: 0,
+        topics: vec![ProduceTopic { name: "t".into(), id, partitions: vec![] }],
+    };
+    let id = TopicId::new([7; 16]);
+    for (call, version) in [
+        (call(id, None, false), 13),
+        (call(None, None, false), 12),
+        (call(id, Some("x"), true), 13),
+        (call(id, Some("x"), false), 11),
+    ] {
+        assert_eq!(call.version_max(), version);
+    }
+    let mut zstd = vec![0; 61];
+    zstd[22] = 4;
+    let mut call = call(None, None, false);
+    call.topics[0].partitions.push((0, zstd.into()));
+    assert!(call.encode(7, &mut Writer::new()).is_ok());
+    assert!(call.encode(6, &mut Writer::new()).unwrap_err().to_string().contains("zstd needs Kafka 2.1"));
+}
+
+fn owner() -> TransactionOwner {
+    TransactionOwner { transactional_id: "tx".into(), producer_id: 77, producer_epoch: 3 }
+}
+
+#[test]
+fn producer_ids_both_ways() {
+    for version in versions::<InitProducerIdCall>() {
+        let call = InitProducerIdCall {
+            transactional_id: Some("tx".into()),
+            transaction_timeout_ms: 60_000,
+            current: Some((77, 3)),
+        };
+        let read: theirs::InitProducerIdRequest = read_back(&call, version);
+        assert_eq!(read.transactional_id.map(|id| id.0), Some(text("tx")));
+        assert_eq!(read.transaction_timeout_ms, 60_000);
+        let current = if version >= 3 { (77, 3) } else { (-1, -1) };
+        assert_eq!((read.producer_id.0, read.producer_epoch), current);
+        let none = InitProducerIdCall { transactional_id: None, current: None, ..call };
+        let read: theirs::InitProducerIdRequest = read_back(&none, version);
+        assert_eq!((read.transactional_id, read.producer_id.0, read.producer_epoch), (None, -1, -1));
+        let answer = theirs::InitProducerIdResponse::default()
+            .with_throttle_time_ms(1)
+            .with_error_code(51)
+            .with_producer_id(ProducerId(78))
+            .with_producer_epoch(4);
+        let body = written(&answer, version);
+        let answer = InitProducerIdCall::decode(version, body.clone()).unwrap();
+        assert_eq!((answer.throttle_ms, answer.error), (1, ErrorCode::CONCURRENT_TRANSACTIONS));
+        assert_eq!((answer.producer_id, answer.producer_epoch), (78, 4));
+        torment::<InitProducerIdCall>(version, &body);
+    }
+}
+
+#[test]
+fn transactions_both_ways() {
+    use theirs::add_partitions_to_txn_response::{AddPartitionsToTxnPartitionResult, AddPartitionsToTxnTopicResult};
+    let find = FindTransactionCoordinatorCall { transactional_id: "tx".into() };
+    for version in 1..=find.version_max() {
+        let read: theirs::FindCoordinatorRequest = read_back(&find, version);
+        assert_eq!((read.key, read.key_type), (text("tx"), 1));
+    }
+    for version in versions::<AddPartitionsToTxnCall>() {
+        let call = AddPartitionsToTxnCall { owner: owner(), topics: vec![("t".into(), vec![1, 2])] };
+        let read: theirs::AddPartitionsToTxnRequest = read_back(&call, version);
+        assert_eq!(read.v3_and_below_transactional_id.0, text("tx"));
+        assert_eq!((read.v3_and_below_producer_id.0, read.v3_and_below_producer_epoch), (77, 3));
+        assert_eq!(read.v3_and_below_topics[0].partitions, [1, 2]);
+        let part = AddPartitionsToTxnPartitionResult::default().with_partition_index(2).with_partition_error_code(47);
+        let result =
+            AddPartitionsToTxnTopicResult::default().with_name(topic("t")).with_results_by_partition(vec![part]);
+        let answer = theirs::AddPartitionsToTxnResponse::default()
+            .with_throttle_time_ms(4)
+            .with_results_by_topic_v3_and_below(vec![result]);
+        let body = written(&answer, version);
+        let answer = AddPartitionsToTxnCall::decode(version, body.clone()).unwrap();
+        let wanted = vec![("t".into(), 2, ErrorCode::INVALID_PRODUCER_EPOCH)];
+        assert_eq!(answer, TransactionPartitionsAnswer { throttle_ms: 4, partitions: wanted });
+        torment::<AddPartitionsToTxnCall>(version, &body);
+    }
+    for version in versions::<AddOffsetsToTxnCall>() {
+        let call = AddOffsetsToTxnCall { owner: owner(), group: "g".into() };
+        let read: theirs::AddOffsetsToTxnRequest = read_back(&call, version);
+        assert_eq!((read.transactional_id.0, read.group_id.0), (text("tx"), text("g")));
+        assert_eq!((read.producer_id.0, read.producer_epoch), (77, 3));
+        let body = written(&theirs::AddOffsetsToTxnResponse::default().with_error_code(53), version);
+        let answer = AddOffsetsToTxnCall::decode(version, body.clone()).unwrap();
+        assert_eq!(answer.error, ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+        torment::<AddOffsetsToTxnCall>(version, &body);
+    }
+    for version in versions::<EndTxnCall>() {
+        let call = EndTxnCall { owner: owner(), commit: true, bumps_epoch: false };
+        assert_eq!(call.version_max(), 4);
+        let read: theirs::EndTxnRequest = read_back(&call, version);
+        assert_eq!(
+            (read.transactional_id.0, read.producer_id.0, read.producer_epoch),
+            (text("tx"), ProducerId(77).0, 3)
+        );
+        assert!(read.committed);
+        let mut answer = theirs::EndTxnResponse::default().with_error_code(90);
+        if version >= 5 {
+            answer = answer.with_producer_id(ProducerId(77)).with_producer_epoch(4);
+        }
+        let body = written(&answer, version);
+        let answer = EndTxnCall::decode(version, body.clone()).unwrap();
+        assert_eq!((answer.error, answer.next), (ErrorCode::PRODUCER_FENCED, (version >= 5).then_some((77, 4))));
+        torment::<EndTxnCall>(version, &body);
+    }
+}
+
+#[test]
+fn offsets_of_transactions_both_ways() {
+    use theirs::txn_offset_commit_response::{TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic};
+    for version in versions::<TxnOffsetCommitCall>() {
+        let offset =
+            OffsetCommitPartition { partition: 2, offset: 99, leader_epoch: Some(6), metadata: Some("m".to_owned()) };
+        let call = TxnOffsetCommitCall {
+            owner: owner(),
+            group: "g".into(),
+            generation: 5,
+            member_id: "me".into(),
+            group_instance_id: Some("i".into()),
+            topics: vec![("t".into(), vec![offset])],
+            joins_transaction: false,
+        };
+        assert_eq!(call.version_max(), 4);
+        let read: theirs::TxnOffsetCommitRequest = read_back(&call, version);
+        assert_eq!((read.transactional_id.0, read.group_id.0), (text("tx"), text("g")));
+        assert_eq!((read.producer_id.0, read.producer_epoch), (77, 3));
+        if version >= 3 {
+            assert_eq!((read.generation_id, read.member_id, read.group_instance_id), (5, text("me"), Some(text("i"))));
+        }
+        let part = &read.topics[0].partitions[0];
+        assert_eq!((part.partition_index, part.committed_offset), (2, 99));
+        assert_eq!(part.committed_leader_epoch, if version >= 2 { 6 } else { -1 });
+        assert_eq!(part.committed_metadata, Some(text("m")));
+        let part = TxnOffsetCommitResponsePartition::default().with_partition_index(2).with_error_code(22);
+        let answer = TxnOffsetCommitResponseTopic::default().with_name(topic("t")).with_partitions(vec![part]);
+        let body = written(&theirs::TxnOffsetCommitResponse::default().with_topics(vec![answer]), version);
+        let answer = TxnOffsetCommitCall::decode(version, body.clone()).unwrap();
+        assert_eq!(answer.partitions, [("t".into(), 2, ErrorCode::ILLEGAL_GENERATION)]);
+        torment::<TxnOffsetCommitCall>(version, &body);
     }
 }
 
@@ -583,10 +969,14 @@ fn a_count_of_two_billion_is_refused_by_every_codec() {
     attack::<OffsetCommitCall>(throttle_since(3));
     attack::<MetadataCall>(throttle_since(3));
     attack::<OffsetFetchCall>(throttle_since(3));
+    attack::<SyncGroupCall>(|version| throttle_since(1)(version) + if version >= 5 { 4 } else { 2 });
+    attack::<ConsumerHeartbeatCall>(|_| 6);
     attack::<CreateTopicCall>(throttle_since(2));
     attack::<DeleteTopicCall>(throttle_since(1));
     attack::<DescribeGroupsCall>(throttle_since(1));
     attack::<ListGroupsCall>(|version| throttle_since(1)(version) + 2);
     attack::<ProduceCall>(|_| 0);
+    attack::<AddPartitionsToTxnCall>(|_| 4);
+    attack::<TxnOffsetCommitCall>(|_| 4);
     attack::<ApiVersionsCall>(|_| 2);
 }

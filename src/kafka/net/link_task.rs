@@ -1,7 +1,7 @@
 //! The task that drives one connection, and the handle through which requests reach it.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
@@ -26,8 +26,27 @@ pub(crate) struct LinkHandle {
     commands: mpsc::Sender<Command>,
     versions: Arc<VersionTable>,
     client_id: Arc<str>,
-    /// Until when the broker wants no more of us on this connection.
-    quiet_until: Arc<Mutex<Option<Instant>>>,
+    quiet: Quiet,
+}
+
+/// Until when the broker wants no more of us on a connection (KIP-219).
+#[derive(Clone, Debug, Default)]
+struct Quiet(Arc<Mutex<Option<Instant>>>);
+
+impl Quiet {
+    fn until(&self) -> Option<Instant> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(&self, api: ApiKey, ms: i32) {
+        let ms = u64::try_from(ms).unwrap_or(0).min(THROTTLE_MS_MAX);
+        if ms > 0 {
+            log::debug!("{api}: the broker asks for {ms} ms without requests (quota)");
+            let until = now().checked_add(Duration::from_millis(ms));
+            let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            *known = (*known).max(until);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -35,8 +54,39 @@ struct Command {
     api: ApiKey,
     version: i16,
     frame: Vec<u8>,
-    patience: Duration,
+    /// How long the broker has to answer; none for a request that it does not answer.
+    patience: Option<Duration>,
     reply: oneshot::Sender<Result<Bytes, LinkFault>>,
+}
+
+/// A request that has been handed to its connection.
+#[derive(Debug)]
+pub(crate) struct PendingCall {
+    version: i16,
+    answer: oneshot::Receiver<Result<Bytes, LinkFault>>,
+    quiet: Quiet,
+}
+
+impl PendingCall {
+    /// The body of the answer, and the version it is in; empty for a request without an answer.
+    async fn body(self) -> Result<(i16, Bytes), CallFault> {
+        let body = self.answer.await.map_err(|_| CallFault::Link { fault: LinkFault::Closed, sent: true })?;
+        Ok((self.version, body.map_err(|fault| CallFault::Link { fault, sent: true })?))
+    }
+
+    /// Waits for the answer.
+    pub(crate) async fn answer<C: Call>(self) -> Result<C::Answer, CallFault> {
+        let quiet = self.quiet.clone();
+        let (version, body) = self.body().await?;
+        let answer = C::decode(version, body).map_err(CallFault::Decode)?;
+        quiet.keep(C::API, C::quiet_ms(version, &answer));
+        Ok(answer)
+    }
+
+    /// Waits until a request without an answer is on its way.
+    pub(crate) async fn written(self) -> Result<(), CallFault> {
+        self.body().await.map(|_| ())
+    }
 }
 
 /// Why a request over a link has no answer.
@@ -87,7 +137,7 @@ impl LinkHandle {
         let (ready, when_ready) = oneshot::channel();
         tokio::spawn(Driver { link, login, patience, queue, replies: BTreeMap::new(), ready: Some(ready) }.run(stream));
         let versions = when_ready.await.unwrap_or(Err(LinkFault::Abandoned))?;
-        Ok(Self { commands, versions, client_id, quiet_until: Arc::default() })
+        Ok(Self { commands, versions, client_id, quiet: Quiet::default() })
     }
 
     /// Sends one request and waits for its answer. Dropping the future abandons the answer, not the connection.
@@ -95,34 +145,26 @@ impl LinkHandle {
     /// # Errors
     /// [`CallFault`].
     pub(crate) async fn call<C: Call>(&self, call: &C, patience: Duration) -> Result<C::Answer, CallFault> {
+        self.begin(call, Some(patience)).await?.answer::<C>().await
+    }
+
+    /// Sends one request. Requests reach the broker in the order in which this returns; without `patience`, the broker is
+    /// not expected to answer.
+    ///
+    /// # Errors
+    /// [`CallFault`], none with `sent` set.
+    pub(crate) async fn begin<C: Call>(&self, call: &C, patience: Option<Duration>) -> Result<PendingCall, CallFault> {
         let version = self.versions.pick(C::API, call.version_max()).map_err(CallFault::Version)?;
         let header = RequestHeader { api: C::API, version, correlation_id: 0, client_id: &self.client_id };
         let frame = encode_request(header, call).map_err(CallFault::Encode)?;
-        if C::API.waits_for_quota() {
-            let until = *self.quiet_until();
-            if let Some(until) = until.filter(|until| *until > now()) {
-                sleep_until(Some(until)).await;
-            }
+        if let Some(until) = self.quiet.until().filter(|until| C::API.waits_for_quota() && *until > now()) {
+            sleep_until(Some(until)).await;
         }
         let (reply, answer) = oneshot::channel();
         let command = Command { api: C::API, version, frame, patience, reply };
-        let ended = |sent| CallFault::Link { fault: LinkFault::Closed, sent };
-        self.commands.send(command).await.map_err(|_| ended(false))?;
-        let body = answer.await.map_err(|_| ended(true))?;
-        let body = body.map_err(|fault| CallFault::Link { fault, sent: true })?;
-        let answer = C::decode(version, body).map_err(CallFault::Decode)?;
-        let quiet_ms = u64::try_from(C::quiet_ms(version, &answer)).unwrap_or(0).min(THROTTLE_MS_MAX);
-        if quiet_ms > 0 {
-            log::debug!("{}: the broker asks for {quiet_ms} ms without requests (quota)", C::API);
-            let until = now().checked_add(Duration::from_millis(quiet_ms));
-            let mut known = self.quiet_until();
-            *known = (*known).max(until);
-        }
-        Ok(answer)
-    }
-
-    fn quiet_until(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.quiet_until.lock().unwrap_or_else(PoisonError::into_inner)
+        let closed = CallFault::Link { fault: LinkFault::Closed, sent: false };
+        self.commands.send(command).await.map_err(|_| closed)?;
+        Ok(PendingCall { version, answer, quiet: self.quiet.clone() })
     }
 
     /// Whether the connection has ended.
@@ -192,7 +234,10 @@ impl Driver {
 
     fn take(&mut self, command: Command) {
         let Command { api, version, frame, patience, reply } = command;
-        let id = self.link.send(now(), patience, api, version, frame);
+        let id = match patience {
+            Some(patience) => self.link.send(now(), patience, api, version, frame),
+            None => self.link.send_silent(now(), api, version, frame),
+        };
         self.replies.insert(id, reply);
     }
 

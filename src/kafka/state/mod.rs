@@ -5,10 +5,12 @@
 
 pub mod aborted;
 pub mod address;
+pub mod assign;
 pub mod backoff;
 pub mod cluster;
 pub mod fetch;
 pub mod frame;
 pub mod link;
 pub mod login;
+pub mod produce;
 pub mod sasl;
