@@ -21,8 +21,8 @@ mod value;
 mod xml;
 
 pub use client::{
-    Download, MaxCompute, MaxComputeConfig, ReadOptions, RowReader, SqlInstance, SqlOutput, Table, Upload,
-    UploadOptions,
+    AnswerKind, Download, MaxCompute, MaxComputeConfig, ReadOptions, RowReader, SqlInstance, SqlOutput, Table, Upload,
+    UploadOptions, read_answer,
 };
 pub use column_type::{ColumnType, DecimalShape, StructField, TypeTextError};
 pub use credentials::Credentials;
