@@ -9,9 +9,10 @@ use crate::wire::DecodeError;
 
 use super::shape::Shape;
 use super::{
-    ApiKey, ApiVersionsCall, Call, CreateTopicCall, DeleteTopicCall, DescribeGroupsCall, FetchCall,
-    FindCoordinatorCall, ListGroupsCall, ListOffsetsCall, MetadataCall, OffsetCommitCall, OffsetFetchCall, ProduceCall,
-    SaslAuthenticateCall, SaslHandshakeCall, admin, coordinator, group, metadata, offset_fetch, produce,
+    ApiKey, ApiVersionsCall, Call, ConsumerHeartbeatCall, CreateTopicCall, DeleteTopicCall, DescribeGroupsCall,
+    FetchCall, FindCoordinatorCall, HeartbeatCall, JoinGroupCall, LeaveGroupCall, ListGroupsCall, ListOffsetsCall,
+    MetadataCall, OffsetCommitCall, OffsetFetchCall, ProduceCall, SaslAuthenticateCall, SaslHandshakeCall,
+    SyncGroupCall, admin, coordinator, group, metadata, offset_fetch, produce,
 };
 
 /// Reads the body of an answer and drops it: whether this client would take it.
@@ -30,6 +31,10 @@ pub fn decode_answer(api: ApiKey, version: i16, body: Bytes) -> Result<(), Decod
         ApiKey::OffsetCommit => read::<OffsetCommitCall>,
         ApiKey::OffsetFetch => read::<OffsetFetchCall>,
         ApiKey::FindCoordinator => read::<FindCoordinatorCall>,
+        ApiKey::JoinGroup => read::<JoinGroupCall>,
+        ApiKey::Heartbeat => read::<HeartbeatCall>,
+        ApiKey::LeaveGroup => read::<LeaveGroupCall>,
+        ApiKey::SyncGroup => read::<SyncGroupCall>,
         ApiKey::DescribeGroups => read::<DescribeGroupsCall>,
         ApiKey::ListGroups => read::<ListGroupsCall>,
         ApiKey::SaslHandshake => read::<SaslHandshakeCall>,
@@ -37,6 +42,7 @@ pub fn decode_answer(api: ApiKey, version: i16, body: Bytes) -> Result<(), Decod
         ApiKey::CreateTopics => read::<CreateTopicCall>,
         ApiKey::DeleteTopics => read::<DeleteTopicCall>,
         ApiKey::SaslAuthenticate => read::<SaslAuthenticateCall>,
+        ApiKey::ConsumerGroupHeartbeat => read::<ConsumerHeartbeatCall>,
     };
     read(version, body)
 }
@@ -55,6 +61,11 @@ pub const fn answer_shape(api: ApiKey) -> Option<&'static Shape> {
         ApiKey::Fetch
         | ApiKey::ListOffsets
         | ApiKey::OffsetCommit
+        | ApiKey::JoinGroup
+        | ApiKey::Heartbeat
+        | ApiKey::LeaveGroup
+        | ApiKey::SyncGroup
+        | ApiKey::ConsumerGroupHeartbeat
         | ApiKey::SaslHandshake
         | ApiKey::ApiVersions
         | ApiKey::SaslAuthenticate => None,
