@@ -5,7 +5,7 @@ use forebay::kafka::{ClientConfig, ConsumerConfig};
 use forebay::sync::json::{Members, leaf};
 use forebay::tunnel::{ColumnType, PartitionSpec, TableSchema};
 
-use crate::choose;
+use super::choose;
 
 #[derive(Clone, Copy)]
 enum File {

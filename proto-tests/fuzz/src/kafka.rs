@@ -1,13 +1,16 @@
 //! Frames, answers, what group members say to each other, and logins.
 
 use bytes::{BufMut, Bytes};
-use forebay::kafka::msg::{ApiKey, answer_shape, assigned_partitions, decode_answer, decode_response_header, shape};
+use forebay::kafka::msg::{
+    ApiKey, AssignmentData, SubscriptionData, answer_shape, assigned_partitions, decode_answer,
+    decode_cooperative_data, decode_response_header, decode_sticky_data, encode_sticky_data, shape,
+};
 use forebay::kafka::state::frame::FrameBuffer;
 use forebay::kafka::state::sasl::{Credentials, Exchange};
 use forebay::kafka::{Mechanism, Secret};
 use forebay::wire::Reader;
 
-use crate::choose;
+use super::choose;
 
 /// API, version, then the frame of an answer without its size field.
 pub fn answers(data: &[u8]) {
@@ -52,8 +55,27 @@ pub fn frames(data: &[u8]) {
     let _fault = buffer.end().to_string();
 }
 
-/// An assignment.
+/// What members of a group tell each other: subscriptions, assignments and what assignors add to them.
 pub fn group_blobs(data: &[u8]) {
+    let blob = Bytes::copy_from_slice(data);
+    if let Ok(mut subscription) = SubscriptionData::decode(&blob) {
+        // Topics are written in order, and none without partitions.
+        subscription.topics.sort();
+        subscription.owned.retain(|_, partitions| !partitions.is_empty());
+        let back = subscription.encode().map(|bytes| SubscriptionData::decode(&bytes));
+        assert_eq!(back, Ok(Ok(subscription)));
+    }
+    if let Ok(mut assignment) = AssignmentData::decode(&blob) {
+        assignment.partitions.retain(|_, partitions| !partitions.is_empty());
+        let back = assignment.encode().map(|bytes| AssignmentData::decode(&bytes));
+        assert_eq!(back, Ok(Ok(assignment)));
+    }
+    if let Ok((mut previous, Some(generation))) = decode_sticky_data(data) {
+        previous.retain(|_, partitions| !partitions.is_empty());
+        let back = encode_sticky_data(&previous, generation).map(|bytes| decode_sticky_data(&bytes));
+        assert_eq!(back, Ok(Ok((previous, Some(generation)))));
+    }
+    let _generation = decode_cooperative_data(data).is_ok();
     if let Ok(topics) = assigned_partitions(data) {
         let partitions: usize = topics.values().map(Vec::len).sum();
         assert!(partitions * 4 <= data.len(), "more partitions than bytes");

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use forebay::kafka::record::{Batch, BatchBuilder, BatchOptions, Codec, Decompressor, RecordSet, Records};
 use forebay::wire::{crc32, crc32c, put_uvarint};
 
-use crate::choose;
+use super::choose;
 
 /// Bound on the output of one batch, small so that the fuzzer gets beyond it.
 const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
@@ -23,7 +23,10 @@ fn walk(bytes: Bytes) {
         let Ok(records) = batch.decode(&mut decompressor) else { continue };
         read(&batch, &records);
     }
-    assert!(batches.cut_off().is_none_or(|wanted| wanted > total.saturating_sub(walked)), "cut off although it is there");
+    assert!(
+        batches.cut_off().is_none_or(|wanted| wanted > total.saturating_sub(walked)),
+        "cut off although it is there"
+    );
 }
 
 fn read(batch: &Batch, records: &Records) {
@@ -80,7 +83,8 @@ pub fn message_sets(data: &[u8]) {
 fn seal_messages(set: &mut [u8], magic: u8) {
     let mut at = 0;
     while let Some(rest) = set.get_mut(at..).filter(|rest| rest.len() >= 26) {
-        let announced = rest.get(8..12).and_then(|bytes| bytes.first_chunk()).map_or(0, |bytes| i32::from_be_bytes(*bytes));
+        let announced =
+            rest.get(8..12).and_then(|bytes| bytes.first_chunk()).map_or(0, |bytes| i32::from_be_bytes(*bytes));
         let left = rest.len() - 12;
         let size = usize::try_from(announced).ok().filter(|size| (14..=left).contains(size)).unwrap_or(left);
         put(rest, 8, &i32::try_from(size).unwrap_or(0).to_be_bytes());

@@ -5,7 +5,7 @@ use forebay::tunnel::encode::{Compression, Unpacker, unpacked};
 use forebay::tunnel::{AnswerKind, Column, ColumnType, RowDecoder, RowEncoder, TableSchema, Value, read_answer};
 use forebay::wire::{DecodeFault, Reader, put_uvarint};
 
-use crate::choose;
+use super::choose;
 
 /// Columns by which a stream is read.
 const SCHEMAS: &[&[&str]] = &[

@@ -25,14 +25,8 @@ pub enum AnswerKind {
 
 impl AnswerKind {
     /// All of them.
-    pub const ALL: &[Self] = &[
-        Self::UploadSession,
-        Self::DownloadSession,
-        Self::Table,
-        Self::SqlResult,
-        Self::SqlRows,
-        Self::Failure,
-    ];
+    pub const ALL: &[Self] =
+        &[Self::UploadSession, Self::DownloadSession, Self::Table, Self::SqlResult, Self::SqlRows, Self::Failure];
 }
 
 /// Reads the body of an answer and drops it: whether this client would take it.
