@@ -4,6 +4,7 @@ mod any;
 mod download;
 mod request;
 mod sql;
+mod stream;
 mod table;
 mod upload;
 
@@ -19,6 +20,7 @@ pub use any::{AnswerKind, read_answer};
 pub use download::{Download, ReadOptions, RowReader};
 use request::Connection;
 pub use sql::{SqlInstance, SqlOutput};
+pub use stream::{Pack, PackReceipt, StreamOptions, StreamUpload};
 pub use table::Table;
 pub use upload::{Upload, UploadOptions};
 
