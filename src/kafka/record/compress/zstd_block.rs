@@ -7,7 +7,7 @@
 use super::zstd::BLOCK_BYTES_MAX;
 
 /// The sum up to which a block is let through without being walked, in bytes.
-const WITHOUT_WALK_BYTES_MAX: u64 = if cfg!(test) { 0 } else { 4 * 1024 * 1024 };
+const WITHOUT_WALK_BYTES_MAX: u64 = if cfg!(test) { 1 } else { 4 * 1024 * 1024 };
 
 /// The tables that blocks of one frame may take over from the block before.
 #[derive(Default)]
