@@ -16,8 +16,11 @@ pub use tunnel::{tunnel_answers, tunnel_rows};
 /// Most memory that a target may hold, the fuzzer's input included.
 pub const MEMORY_BYTES_MAX: usize = 96 * 1024 * 1024;
 
+/// What a target does with its input.
+pub type Target = fn(&[u8]);
+
 /// The targets by name, as the seeds' folders are called.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Target)] = &[
     ("answers", answers),
     ("frames", frames),
     ("batches", batches),

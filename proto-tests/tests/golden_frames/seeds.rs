@@ -1,6 +1,7 @@
 //! The seeds of the fuzz targets, each through its target: what the fuzzer starts from works, also where no fuzzer runs.
 
 #[path = "../../fuzz/src/lib.rs"]
+#[allow(unreachable_pub, clippy::pedantic, reason = "a library of its own, where its items are reached")]
 mod targets;
 
 use std::fs;
