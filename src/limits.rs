@@ -15,6 +15,12 @@ pub const FRAME_BYTES_EAGER: usize = 5 * 1024 * 1024;
 /// Largest output of decompressing one record batch or message set, in bytes.
 pub const DECOMPRESSED_BATCH_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// Requests of one producer to one broker that are out at a time, with acks=0 too.
+pub const PRODUCE_IN_FLIGHT_MAX: usize = 1_000;
+
+/// Answers and compressed batches that wait for a producer's task; those who bring more wait.
+pub const PRODUCE_EVENTS_MAX: usize = 256;
+
 /// Largest number of headers accepted on one record.
 pub const RECORD_HEADERS_MAX: usize = 100_000;
 

@@ -5,7 +5,8 @@
 //! | [`Client`] | one cluster: topics, offsets by time, committed offsets, groups, appending batches |
 //! | [`Consumer`] | reading partitions of any topics from given positions: [`Consumer::next`] gives [`Fetched`], which gives [`record::Records`] |
 //! | [`GroupConsumer`] | reading as a member of a consumer group: [`GroupConsumer::next`] gives records and what happens to the membership |
-//! | [`ClientConfig`], [`ConsumerConfig`] | addresses, patience, sizes |
+//! | [`Producer`] | writing records, exactly once and in order, also in transactions: [`ProducerRecord`] in, [`Delivery`] out |
+//! | [`ClientConfig`], [`ConsumerConfig`], [`ProducerConfig`] | addresses, patience, sizes |
 //! | [`Error`] | what went wrong, where, and whether to try again |
 //! | [`record`], [`msg`], [`state`] | the parts: log formats, messages, sans-io machines; public for tools and tests |
 //!
@@ -63,7 +64,10 @@ pub use fetched::Fetched;
 pub use group_consumer::{AssignedPartition, GroupCommitter, GroupConfig, GroupConsumer, GroupEvent, OffsetReset};
 pub use msg::{ErrorCode, Isolation, TopicId};
 pub use offsets::{CommittedOffset, ListedOffset, OffsetAt, OffsetToCommit};
-pub use producer::Acks;
+pub use producer::{
+    Acks, ConsumerGroupMetadata, Delivery, Partitioner, Producer, ProducerConfig, ProducerRecord, Property,
+    RecordHeader, RecordMetadata, partition_for_key,
+};
 pub use security::{PemSource, SecurityConfig, SecurityProtocol, TlsVersions};
 pub use state::assign::Assignor;
 pub use state::fetch::{Position, TopicPartition};

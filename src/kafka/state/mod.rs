@@ -13,4 +13,5 @@ pub mod frame;
 pub mod group;
 pub mod link;
 pub mod login;
+pub mod produce;
 pub mod sasl;
