@@ -96,10 +96,7 @@ impl Member {
     /// Whether its last assignment came to it as the leader; only forebay's says so.
     pub(crate) fn leads(&self) -> bool {
         let text = self.text();
-        text.lines()
-            .filter(|line| line.contains(" assigned "))
-            .next_back()
-            .is_some_and(|line| line.contains(" leader "))
+        text.lines().rfind(|line| line.contains(" assigned ")).is_some_and(|line| line.contains(" leader "))
     }
 
     /// Kills it where it stands.

@@ -216,7 +216,6 @@ pub enum Standing {
 /// Invariants: a partition that was assigned is revoked or lost before it can be assigned again; the member does not join
 /// again while a change waits for the caller; after a change that loses the membership no order carries the old generation.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one a consumer")]
 pub enum Member<E> {
     /// The classic protocol.
     Classic(Classic<E>),
