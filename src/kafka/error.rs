@@ -58,7 +58,12 @@ pub enum ErrorKind {
     Timeout,
     /// A write was sent and no answer came: it may have happened or not. Ask the cluster before doing it again.
     UnknownOutcome,
-    /// The client or consumer is of no more use.
+    /// Another producer with the same transactional id has taken over, or the transaction timed out: this producer can write
+    /// nothing more, and its open transaction is not committed.
+    Fenced,
+    /// The open transaction cannot be committed any more; abort it, then begin another.
+    AbortTransaction,
+    /// The client, consumer or producer is of no more use.
     Closed,
     /// The configuration or an argument makes no sense, or a broker's certificate is not one that it trusts.
     Config,
@@ -97,6 +102,7 @@ impl Error {
         use super::msg::CodeClass;
         let kind = match code.class() {
             CodeClass::Auth => ErrorKind::Auth,
+            _ if code == ErrorCode::PRODUCER_FENCED => ErrorKind::Fenced,
             _ if code == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => ErrorKind::UnknownTopic,
             _ => ErrorKind::Broker(code),
         };
@@ -161,6 +167,25 @@ impl Error {
     /// Whether it is about who we are or what we may do.
     pub fn is_auth(&self) -> bool {
         self.0.kind == ErrorKind::Auth
+    }
+
+    /// Whether a commit was refused because the generation or epoch it was made with is over: another member may own the
+    /// partitions by now, and what was read in that generation must not be committed.
+    pub fn is_fenced(&self) -> bool {
+        let fenced = [
+            ErrorCode::ILLEGAL_GENERATION,
+            ErrorCode::UNKNOWN_MEMBER_ID,
+            ErrorCode::FENCED_INSTANCE_ID,
+            ErrorCode::STALE_MEMBER_EPOCH,
+            ErrorCode::FENCED_MEMBER_EPOCH,
+        ];
+        matches!(self.0.kind, ErrorKind::Broker(code) if fenced.contains(&code))
+    }
+
+    /// Whether a commit came in the middle of a rebalance: it may be repeated once the group has settled, if the partition
+    /// is still owned then.
+    pub fn is_rebalancing(&self) -> bool {
+        self.0.kind == ErrorKind::Broker(ErrorCode::REBALANCE_IN_PROGRESS)
     }
 
     /// Whether a broker said so, as opposed to the network, the user or this client.

@@ -25,10 +25,14 @@ pub(crate) enum Lane {
     Control,
     /// Requests to the coordinator of a group, which wait for its offsets topic.
     Group,
+    /// Joining and heartbeats of one member of a group: a join waits for all other members.
+    Member(u64),
     /// Records to append and topics to create, which wait for replicas.
     Write,
     /// The fetches of one consumer.
     Fetch(u64),
+    /// The records of one producer.
+    Produce(u64),
 }
 
 /// Why there is no connection.

@@ -10,6 +10,8 @@ pub mod backoff;
 pub mod cluster;
 pub mod fetch;
 pub mod frame;
+pub mod group;
 pub mod link;
 pub mod login;
+pub mod produce;
 pub mod sasl;

@@ -2,6 +2,7 @@
 
 mod any;
 mod download;
+mod identity;
 mod request;
 mod sql;
 mod stream;
