@@ -67,6 +67,12 @@ pub const PARTITION_VALUE_BYTES_MAX: usize = 255;
 /// Largest field of a row in bytes when the session does not say (`MaxFieldSize`).
 pub const FIELD_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// Longest intent in a group's offset metadata, in bytes: what brokers take by default (`offset.metadata.max.bytes`).
+pub const INTENT_BYTES_MAX: usize = 4096;
+
+/// Upload sessions of one sealed batch; a batch that would need more is cut.
+pub const INTENT_SESSIONS_MAX: usize = 8;
+
 /// Largest JSON or XML answer read from MaxCompute whole, in bytes.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
