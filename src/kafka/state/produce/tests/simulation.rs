@@ -48,7 +48,7 @@ fn values(bytes: &Bytes) -> (i16, i32, Vec<u32>) {
 
 fn run(seed: u64) {
     let mut random = seed;
-    let mut draw = move |below: u64| super::super::topic::draw(&mut random) % below;
+    let mut draw = move |below: u64| topic::draw(&mut random) % below;
     let options =
         ProduceOptions { batch_bytes: 200, delivery_timeout: Duration::from_secs(100_000), seed, ..options() };
     let (mut state, mut now, name) = (State::new(options), Instant::now(), Arc::from("t"));
