@@ -50,6 +50,9 @@ pub(super) fn topic(leaders: &[Option<i32>]) -> Topic {
     Topic { error: ErrorCode::NONE, id: None, internal: false, partitions }
 }
 
+/// A record's offset, or why it has none.
+type Outcome = Result<Option<i64>, Failed<&'static str>>;
+
 struct Bench {
     state: State,
     now: Instant,
@@ -133,7 +136,7 @@ impl Bench {
     }
 
     /// What has become of records: number, and offset or cause.
-    fn done(&mut self) -> Vec<(u32, Result<Option<i64>, Failed<&'static str>>)> {
+    fn done(&mut self) -> Vec<(u32, Outcome)> {
         std::iter::from_fn(|| self.state.poll_done())
             .map(|done| (done.handle, done.outcome.map(|written| written.offset)))
             .collect()
