@@ -25,6 +25,7 @@ pub mod run;
 mod sessions;
 pub mod stall;
 pub mod stats;
+mod stream;
 mod summary;
 
 pub use error::{RunError, RunErrorKind, StopCause, TargetState};
