@@ -9,10 +9,11 @@ use crate::wire::DecodeError;
 
 use super::shape::Shape;
 use super::{
-    ApiKey, ApiVersionsCall, Call, ConsumerHeartbeatCall, CreateTopicCall, DeleteTopicCall, DescribeGroupsCall,
-    FetchCall, FindCoordinatorCall, HeartbeatCall, JoinGroupCall, LeaveGroupCall, ListGroupsCall, ListOffsetsCall,
-    MetadataCall, OffsetCommitCall, OffsetFetchCall, ProduceCall, SaslAuthenticateCall, SaslHandshakeCall,
-    SyncGroupCall, admin, coordinator, group, metadata, offset_fetch, produce,
+    AddOffsetsToTxnCall, AddPartitionsToTxnCall, ApiKey, ApiVersionsCall, Call, ConsumerHeartbeatCall, CreateTopicCall,
+    DeleteTopicCall, DescribeGroupsCall, EndTxnCall, FetchCall, FindCoordinatorCall, HeartbeatCall, InitProducerIdCall,
+    JoinGroupCall, LeaveGroupCall, ListGroupsCall, ListOffsetsCall, MetadataCall, OffsetCommitCall, OffsetFetchCall,
+    ProduceCall, SaslAuthenticateCall, SaslHandshakeCall, SyncGroupCall, TxnOffsetCommitCall, admin, coordinator,
+    group, metadata, offset_fetch,
 };
 
 /// Reads the body of an answer and drops it: whether this client would take it.
@@ -41,6 +42,11 @@ pub fn decode_answer(api: ApiKey, version: i16, body: Bytes) -> Result<(), Decod
         ApiKey::ApiVersions => read::<ApiVersionsCall>,
         ApiKey::CreateTopics => read::<CreateTopicCall>,
         ApiKey::DeleteTopics => read::<DeleteTopicCall>,
+        ApiKey::InitProducerId => read::<InitProducerIdCall>,
+        ApiKey::AddPartitionsToTxn => read::<AddPartitionsToTxnCall>,
+        ApiKey::AddOffsetsToTxn => read::<AddOffsetsToTxnCall>,
+        ApiKey::EndTxn => read::<EndTxnCall>,
+        ApiKey::TxnOffsetCommit => read::<TxnOffsetCommitCall>,
         ApiKey::SaslAuthenticate => read::<SaslAuthenticateCall>,
         ApiKey::ConsumerGroupHeartbeat => read::<ConsumerHeartbeatCall>,
     };
@@ -50,7 +56,6 @@ pub fn decode_answer(api: ApiKey, version: i16, body: Bytes) -> Result<(), Decod
 /// The shape by which an answer is checked before `kafka-protocol` decodes it; none for the answers that are decoded here.
 pub const fn answer_shape(api: ApiKey) -> Option<&'static Shape> {
     match api {
-        ApiKey::Produce => Some(&produce::SHAPE),
         ApiKey::Metadata => Some(&metadata::SHAPE),
         ApiKey::OffsetFetch => Some(&offset_fetch::SHAPE),
         ApiKey::FindCoordinator => Some(&coordinator::SHAPE),
@@ -58,7 +63,8 @@ pub const fn answer_shape(api: ApiKey) -> Option<&'static Shape> {
         ApiKey::ListGroups => Some(&group::LIST_SHAPE),
         ApiKey::CreateTopics => Some(&admin::CREATE_SHAPE),
         ApiKey::DeleteTopics => Some(&admin::DELETE_SHAPE),
-        ApiKey::Fetch
+        ApiKey::Produce
+        | ApiKey::Fetch
         | ApiKey::ListOffsets
         | ApiKey::OffsetCommit
         | ApiKey::JoinGroup
@@ -68,6 +74,11 @@ pub const fn answer_shape(api: ApiKey) -> Option<&'static Shape> {
         | ApiKey::ConsumerGroupHeartbeat
         | ApiKey::SaslHandshake
         | ApiKey::ApiVersions
+        | ApiKey::InitProducerId
+        | ApiKey::AddPartitionsToTxn
+        | ApiKey::AddOffsetsToTxn
+        | ApiKey::EndTxn
+        | ApiKey::TxnOffsetCommit
         | ApiKey::SaslAuthenticate => None,
     }
 }
