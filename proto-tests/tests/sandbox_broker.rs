@@ -7,9 +7,13 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use bytes::Bytes;
+use forebay::kafka::record::{BatchBuilder, BatchOptions};
+use forebay::kafka::{Acks, Client, ClientConfig};
 use forebay::sandbox::broker::{self, Broker, BrokerConfig, KafkaVersion};
+use forebay_proto_tests::cli;
 use forebay_proto_tests::java::{self, KAFKA_1_0_1, KAFKA_TOOLS};
-use forebay_proto_tests::process::{Output, Running, command, run};
+use forebay_proto_tests::process::{Output, Running, Server, command, run};
 use forebay_proto_tests::scratch::{Scratch, cached, package_folder};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
@@ -355,5 +359,58 @@ fn memory_has_an_end() {
     assert_ne!(refused.code, 0, "{}", refused.describe());
     let read = run_kcat("", &["-b", &server, "-t", "t", "-C", "-o", "beginning", "-e", "-q"]);
     assert_eq!(read.stdout_text(), "kept\n");
+    sandbox.stop();
+}
+
+/// A line of `/proc/PID/status`, in KiB.
+fn memory_kib(process: u32, field: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("the process is alive");
+    let line = status.lines().find(|line| line.starts_with(field)).expect("the field is there");
+    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
+}
+
+/// 60 MB in 5,000 partitions, read by a process whose consumer may hold 16 MiB: its peak is what an idle one takes, the budget,
+/// and some two kilobytes for each partition.
+#[test]
+fn five_thousand_partitions_are_read_within_the_budget() {
+    const LINES: usize = 12;
+    const LINE_BYTES: usize = 1024;
+    let topics = vec![("few".to_owned(), 1), ("many".to_owned(), 5_000)];
+    let sandbox = Sandbox::start(BrokerConfig { brokers: 3, topics, ..BrokerConfig::default() });
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    for _ in 0..LINES {
+        builder.push(0, None, Some(&[b'v'; LINE_BYTES - 1]), &[]);
+    }
+    let batch = Bytes::from(builder.finish(0).expect("a batch"));
+    sandbox.runtime.block_on(async {
+        let client = Client::connect(ClientConfig::new([sandbox.server()])).await.expect("the broker is up");
+        for (topic, partitions) in [("few", 1), ("many", 5_000)] {
+            for partition in 0..partitions {
+                client.produce(topic, partition, batch.clone(), Acks::Leader).await.expect("it is stored");
+            }
+        }
+    });
+    let scratch = Scratch::new("many-partitions");
+    let read = |topic: &str, partitions: usize| {
+        let mut reader = cli::forebay(&scratch);
+        reader.args([
+            "kafka",
+            "consume",
+            "--bootstrap-server",
+            &sandbox.server(),
+            "--topic",
+            topic,
+            "--from-beginning",
+        ]);
+        let log = scratch.path().join(topic);
+        let mut reader = Server::start("the reader", reader, &log);
+        let bytes = u64::try_from(partitions * LINES * LINE_BYTES).expect("small");
+        // It goes on waiting for more when it has printed all that there is.
+        reader.wait_until("every line", LIMIT, |_| std::fs::metadata(&log).is_ok_and(|log| log.len() >= bytes));
+        memory_kib(reader.id(), "VmHWM")
+    };
+    let (few, many) = (read("few", 1), read("many", 5_000));
+    let more = many.saturating_sub(few);
+    assert!(more < (16 + 10) * 1024, "{more} KiB above the {few} KiB of a reader of one partition");
     sandbox.stop();
 }

@@ -6,7 +6,7 @@ use super::error::{Error, ErrorKind};
 use super::msg::Isolation;
 use super::security::SecurityConfig;
 use super::state::address::HostPort;
-use super::state::fetch::OffsetReset;
+use super::state::fetch::OnLost;
 
 /// How to reach a cluster, and how patient to be with it. Start with [`ClientConfig::new`] and change fields.
 #[derive(Clone, Debug)]
@@ -117,7 +117,7 @@ pub struct ConsumerConfig {
     /// The rack we are in; brokers from 2.4 on then name a replica in it, if they are set up to (KIP-392). Default: none.
     pub rack: String,
     /// What to do when records at the position are gone. Default: fail, naming the range that is lost.
-    pub on_lost: OffsetReset,
+    pub on_lost: OnLost,
 }
 
 impl Default for ConsumerConfig {
@@ -130,7 +130,7 @@ impl Default for ConsumerConfig {
             bytes_min: 1,
             buffer_bytes_max: 16 * 1024 * 1024,
             rack: String::new(),
-            on_lost: OffsetReset::Fail,
+            on_lost: OnLost::Fail,
         }
     }
 }
@@ -158,9 +158,9 @@ impl ConsumerConfig {
             "fetch.min.bytes" => self.bytes_min = bytes(name, value)?,
             "auto.offset.reset" => {
                 self.on_lost = match value.to_ascii_lowercase().as_str() {
-                    "none" | "error" => OffsetReset::Fail,
-                    "earliest" | "smallest" | "beginning" => OffsetReset::Earliest,
-                    "latest" | "largest" | "end" => OffsetReset::Latest,
+                    "none" | "error" => OnLost::Fail,
+                    "earliest" | "smallest" | "beginning" => OnLost::Earliest,
+                    "latest" | "largest" | "end" => OnLost::Latest,
                     _ => return Err(bad_value(name, value, "none, earliest or latest")),
                 }
             }
@@ -210,7 +210,7 @@ mod tests {
         assert!(consumer.set_property("isolation.level", "read_committed").unwrap());
         assert_eq!(consumer.isolation, Isolation::ReadCommitted);
         assert!(consumer.set_property("auto.offset.reset", "largest").unwrap());
-        assert_eq!(consumer.on_lost, OffsetReset::Latest);
+        assert_eq!(consumer.on_lost, OnLost::Latest);
         assert!(consumer.set_property("client.rack", "r1").unwrap());
         assert_eq!(consumer.rack, "r1");
         assert!(consumer.set_property("fetch.min.bytes", "-1").unwrap_err().to_string().contains("fetch.min.bytes=-1"));

@@ -352,8 +352,9 @@ fn truncated(position: i64, from: Option<i64>) -> Error {
              epoch of the last record that was read"
         ),
     };
+    // Whoever resets to either end of this range goes on where the logs part.
     let end = from.unwrap_or(0);
-    Error::new(ErrorKind::OffsetOutOfRange { position, log_start: -1, end }, text).api(ApiKey::Fetch)
+    Error::new(ErrorKind::OffsetOutOfRange { position, log_start: end, end }, text).api(ApiKey::Fetch)
 }
 
 fn fault(attempt: Attempt) -> Fault<Error> {

@@ -47,7 +47,8 @@ pub enum ErrorKind {
         position: i64,
         /// The first offset that exists. Above `position`: the records between were deleted by retention.
         log_start: i64,
-        /// The offset after the last record. Below `position`: the log was truncated, or the position is from another topic.
+        /// The offset after the last record, or the one from which on the log is another than the one that was read. Below
+        /// `position`: the log was truncated, or the position is from another topic.
         end: i64,
     },
     /// A broker answered with this code.
@@ -167,6 +168,25 @@ impl Error {
     /// Whether it is about who we are or what we may do.
     pub fn is_auth(&self) -> bool {
         self.0.kind == ErrorKind::Auth
+    }
+
+    /// Whether a commit was refused because the generation or epoch it was made with is over: another member may own the
+    /// partitions by now, and what was read in that generation must not be committed.
+    pub fn is_fenced(&self) -> bool {
+        let fenced = [
+            ErrorCode::ILLEGAL_GENERATION,
+            ErrorCode::UNKNOWN_MEMBER_ID,
+            ErrorCode::FENCED_INSTANCE_ID,
+            ErrorCode::STALE_MEMBER_EPOCH,
+            ErrorCode::FENCED_MEMBER_EPOCH,
+        ];
+        matches!(self.0.kind, ErrorKind::Broker(code) if fenced.contains(&code))
+    }
+
+    /// Whether a commit came in the middle of a rebalance: it may be repeated once the group has settled, if the partition
+    /// is still owned then.
+    pub fn is_rebalancing(&self) -> bool {
+        self.0.kind == ErrorKind::Broker(ErrorCode::REBALANCE_IN_PROGRESS)
     }
 
     /// Whether a broker said so, as opposed to the network, the user or this client.

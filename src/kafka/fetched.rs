@@ -28,6 +28,7 @@ pub struct Fetched {
     pub log_start_offset: i64,
     position: i64,
     leader_epoch: Option<i32>,
+    broker: i32,
     bytes: usize,
     batches: Batches,
     filter: Option<AbortedFilter>,
@@ -51,6 +52,7 @@ impl Fetched {
             log_start_offset: data.log_start_offset,
             position: data.position,
             leader_epoch: data.position_epoch,
+            broker: data.broker,
             bytes: data.records.len_bytes(),
             batches: data.records.batches(),
             filter,
@@ -129,6 +131,11 @@ impl Fetched {
     /// The leader epoch of the last batch below [`Fetched::position`], which is committed with it; none when unknown.
     pub const fn leader_epoch(&self) -> Option<i32> {
         self.leader_epoch
+    }
+
+    /// The node that answered: the leader, or a replica that is closer to us (KIP-392).
+    pub const fn broker(&self) -> i32 {
+        self.broker
     }
 
     /// Bytes of the records as the broker sent them.

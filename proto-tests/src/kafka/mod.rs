@@ -79,8 +79,8 @@ pub struct Access<'a> {
 }
 
 impl KafkaCluster {
-    /// Starts `brokers` brokers, each with `properties` on top of what a small cluster needs, and returns when every one
-    /// of them is a process just started, listens itself, and knows all the others.
+    /// Starts `brokers` brokers, each with `properties` on top of what a small cluster needs (`{id}` in a value is the broker's
+    /// number), and returns when every one of them is a process just started, listens itself, and knows all the others.
     #[must_use]
     pub fn start(version: Version, brokers: u16, properties: &[(&str, &str)]) -> Self {
         Self::launch(version, brokers, properties, &Access::default())
@@ -104,7 +104,8 @@ impl KafkaCluster {
                 Some(zookeeper) => zookeeper_settings(id, port, zookeeper, &version.chroot()),
                 None => kraft_settings(id, port, controller),
             });
-            settings.extend(properties.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+            let own = |value: &str| value.replace("{id}", &id.to_string());
+            settings.extend(properties.iter().map(|(key, value)| ((*key).to_owned(), own(value))));
             add_listeners(&mut settings, access.listeners);
             let text: String = settings.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
             let file = scratch.write(&format!("broker-{id}.properties"), text);

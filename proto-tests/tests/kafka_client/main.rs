@@ -1,6 +1,8 @@
 //! The Kafka client against peers that misbehave: what a user is told, how soon, and that no record is lost or repeated.
 
 mod peer;
+mod semantics;
+mod semantics_real;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -116,7 +118,7 @@ async fn a_broker_that_never_answers_is_a_timeout_that_names_the_request() {
 }
 
 #[tokio::test]
-async fn a_frame_of_two_gigabytes_is_refused() {
+async fn s20_a_frame_of_two_gigabytes_is_refused() {
     let peer = Peer::start(|_, _| Reply::Raw(vec![0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0]));
     let error = Client::connect(config(&[&peer.address()])).await.expect_err("no frame is that large");
     assert_names(&error, &["announced a frame of 2147483647 bytes"]);
@@ -180,7 +182,7 @@ async fn a_fetch_cut_at_any_byte_is_read_again_and_no_record_is_lost_or_repeated
 }
 
 #[tokio::test]
-async fn an_advertised_listener_that_cannot_be_reached_is_named() {
+async fn s21_an_advertised_listener_that_cannot_be_reached_is_named() {
     let peer = Peer::start(|_, _| metadata(&[(7, "127.0.0.1", 1)], &[7]));
     let client = connect(&peer).await;
     let started = Instant::now();
@@ -200,7 +202,7 @@ async fn an_advertised_listener_that_cannot_be_reached_is_named() {
 }
 
 #[tokio::test]
-async fn brokers_that_share_an_address_are_two_brokers() {
+async fn s21_brokers_that_share_an_address_are_two_brokers() {
     let peer = Peer::start(|request, port| match request.api {
         METADATA => metadata(&[(1, "127.0.0.1", port), (2, "127.0.0.1", port)], &[2]),
         LIST_OFFSETS => Reply::Answer(offset(0, 42)),
@@ -213,7 +215,7 @@ async fn brokers_that_share_an_address_are_two_brokers() {
 }
 
 #[tokio::test]
-async fn when_every_known_broker_is_gone_the_configured_addresses_are_asked_again() {
+async fn s21_when_every_known_broker_is_gone_the_configured_addresses_are_asked_again() {
     let moved = Arc::new(Mutex::new(None::<u16>));
     let place = moved.clone();
     // The address that is configured only knows where the broker is.
@@ -287,7 +289,7 @@ async fn a_topic_deleted_while_it_is_read_ends_in_time() {
 }
 
 #[tokio::test]
-async fn an_offset_out_of_range_names_the_range_that_is_lost() {
+async fn s09_an_offset_out_of_range_names_the_range_that_is_lost() {
     let peer = Peer::start(|request, port| match request.api {
         METADATA => metadata(&[(1, "127.0.0.1", port)], &[1]),
         FETCH => Reply::Answer(fetched(0, 1, -1, &[])),
@@ -303,7 +305,7 @@ async fn an_offset_out_of_range_names_the_range_that_is_lost() {
 }
 
 #[tokio::test]
-async fn damage_in_a_batch_names_its_offset() {
+async fn s06_damage_in_a_batch_names_its_offset() {
     let mut records = [batch(0..2), batch(2..4)].concat();
     let last = records.len() - 1;
     records[last] ^= 1;
@@ -324,7 +326,7 @@ async fn damage_in_a_batch_names_its_offset() {
 }
 
 #[tokio::test]
-async fn lookups_are_asked_again_while_a_new_leader_does_not_know_its_end() {
+async fn s07_lookups_are_asked_again_while_a_new_leader_does_not_know_its_end() {
     let asked = AtomicUsize::new(0);
     let peer = Peer::start(move |request, port| match request.api {
         METADATA => metadata(&[(1, "127.0.0.1", port)], &[1]),
@@ -376,7 +378,7 @@ fn to_commit() -> Vec<OffsetToCommit> {
 }
 
 #[tokio::test]
-async fn commits_follow_a_coordinator_that_moves_or_loads() {
+async fn s15_commits_follow_a_coordinator_that_moves_or_loads() {
     // COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR
     let peer = committing(&[14, 15, 16, 0]);
     connect(&peer).await.commit_offsets("g", &to_commit()).await.expect("the fourth answer");

@@ -12,8 +12,10 @@ pub(crate) const FETCH: i16 = 1;
 pub(crate) const LIST_OFFSETS: i16 = 2;
 pub(crate) const METADATA: i16 = 3;
 pub(crate) const OFFSET_COMMIT: i16 = 8;
+pub(crate) const OFFSET_FETCH: i16 = 9;
 pub(crate) const FIND_COORDINATOR: i16 = 10;
 pub(crate) const API_VERSIONS: i16 = 18;
+pub(crate) const OFFSET_FOR_LEADER_EPOCH: i16 = 23;
 
 /// One request, as far as scripts care.
 #[derive(Clone, Debug)]
@@ -47,8 +49,17 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Listens on a port of its own and answers by `script`, which also gets the peer's own port.
+    /// Listens on a port of its own and answers by `script`, which also gets the peer's own port. Speaks the oldest versions a
+    /// client of record batches needs: none has tagged fields.
     pub(crate) fn start(script: impl Fn(&Request, u16) -> Reply + Send + Sync + 'static) -> Self {
+        Self::speaking(&OLD, script)
+    }
+
+    /// The same with these (API, version) pairs, one version each.
+    pub(crate) fn speaking(
+        apis: &'static [(i16, i16)],
+        script: impl Fn(&Request, u16) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let stopped = Arc::new(AtomicBool::new(false));
@@ -65,7 +76,7 @@ impl Peer {
                 open.lock().unwrap_or_else(PoisonError::into_inner).push(copy);
                 let script = script.clone();
                 // The connection ends when either side closes it; there is nobody to tell.
-                thread::spawn(move || serve(stream, address.port(), &*script).unwrap_or_default());
+                thread::spawn(move || serve(stream, address.port(), apis, &*script).unwrap_or_default());
             }
         });
         Self { address, stopped, streams }
@@ -88,7 +99,12 @@ impl Drop for Peer {
     }
 }
 
-fn serve(mut stream: TcpStream, port: u16, script: &(impl Fn(&Request, u16) -> Reply + ?Sized)) -> std::io::Result<()> {
+fn serve(
+    mut stream: TcpStream,
+    port: u16,
+    apis: &[(i16, i16)],
+    script: &(impl Fn(&Request, u16) -> Reply + ?Sized),
+) -> std::io::Result<()> {
     loop {
         let mut size = [0; 4];
         stream.read_exact(&mut size)?;
@@ -99,9 +115,9 @@ fn serve(mut stream: TcpStream, port: u16, script: &(impl Fn(&Request, u16) -> R
         let client_id = usize::try_from(short(8)).unwrap_or(0);
         let body = frame.get(10 + client_id..).unwrap_or_default().to_vec();
         let reply = match (api, version) {
-            (API_VERSIONS, 0) => versions(0),
+            (API_VERSIONS, 0) => versions(0, apis),
             // As brokers older than 2.4 answer what they do not know.
-            (API_VERSIONS, _) => versions(35),
+            (API_VERSIONS, _) => versions(35, &[]),
             _ => script(&Request { api, body }, port),
         };
         match reply {
@@ -123,14 +139,34 @@ fn framed(correlation: &[u8], body: &[u8]) -> Vec<u8> {
     [&size.to_be_bytes()[..], correlation, body].concat()
 }
 
-/// The oldest versions a client of record batches needs: none has tagged fields.
-fn versions(error: i16) -> Reply {
-    let apis: [(i16, i16); 6] =
-        [(FETCH, 4), (LIST_OFFSETS, 1), (METADATA, 4), (OFFSET_COMMIT, 3), (FIND_COORDINATOR, 1), (API_VERSIONS, 0)];
-    let mut out = Bytes::new().short(error);
-    out = out.int(if error == 0 { 6 } else { 0 });
-    for (api, version) in apis.iter().filter(|_| error == 0) {
-        out = out.short(*api).short(0).short(*version);
+/// The oldest versions a client of record batches needs.
+const OLD: [(i16, i16); 7] = [
+    (FETCH, 4),
+    (LIST_OFFSETS, 1),
+    (METADATA, 4),
+    (OFFSET_COMMIT, 3),
+    (OFFSET_FETCH, 2),
+    (FIND_COORDINATOR, 1),
+    (API_VERSIONS, 0),
+];
+
+/// The newest versions without tagged fields: sessions, leader epochs, racks and quotas.
+pub(crate) const MIDDLE: [(i16, i16); 7] = [
+    (FETCH, 11),
+    (LIST_OFFSETS, 1),
+    (METADATA, 7),
+    (OFFSET_COMMIT, 3),
+    (FIND_COORDINATOR, 1),
+    (API_VERSIONS, 0),
+    (OFFSET_FOR_LEADER_EPOCH, 3),
+];
+
+fn versions(error: i16, apis: &[(i16, i16)]) -> Reply {
+    let mut out = Bytes::new().short(error).int(i32::try_from(apis.len()).expect("few"));
+    for (api, version) in apis {
+        // What is newer than the oldest is asked for in just that version.
+        let least = if *version > 4 { *version } else { 0 };
+        out = out.short(*api).short(least).short(*version);
     }
     Reply::Answer(out.0)
 }
@@ -207,4 +243,101 @@ pub(crate) fn fetch_offset(body: &[u8]) -> i64 {
     // Replica, wait, least and most bytes, isolation; one topic `t`; one partition.
     let at = 4 + 4 + 4 + 4 + 1 + 4 + 3 + 4 + 4;
     i64::from_be_bytes(body[at..at + 8].try_into().expect("eight bytes"))
+}
+
+/// Metadata v7 of one topic `t` whose partitions 0, 1, … have these (leader, epoch). Brokers are (node, port) on this host.
+pub(crate) fn metadata_v7(brokers: &[(i32, u16)], leaders: &[(i32, i32)]) -> Reply {
+    let mut out = Bytes::new().int(0).int(i32::try_from(brokers.len()).expect("few"));
+    for (node, port) in brokers {
+        out = out.int(*node).text("127.0.0.1").int(i32::from(*port)).short(-1);
+    }
+    out = out.text("scripted").int(brokers[0].0);
+    out = out.int(1).short(0).text("t").byte(0).int(i32::try_from(leaders.len()).expect("few"));
+    for (partition, (leader, epoch)) in (0_i32..).zip(leaders) {
+        out = out.short(0).int(partition).int(*leader).int(*epoch);
+        out = out.int(1).int(*leader).int(1).int(*leader).int(0);
+    }
+    Reply::Answer(out.0)
+}
+
+/// What a Fetch v11 asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// Session id and epoch.
+    pub(crate) session: (i32, i32),
+    /// Partitions of `t` with leader epoch and offset.
+    pub(crate) partitions: Vec<(i32, i32, i64)>,
+    /// Partitions of `t` to forget.
+    pub(crate) forgotten: Vec<i32>,
+    pub(crate) rack: String,
+}
+
+/// Reads a Fetch v11.
+pub(crate) fn fetch_asked(body: &[u8]) -> Asked {
+    let mut at = 4 + 4 + 4 + 4 + 1;
+    let mut take = |bytes: usize| {
+        at += bytes;
+        &body[at - bytes..at]
+    };
+    macro_rules! number {
+        ($kind:ty) => {
+            <$kind>::from_be_bytes(take(size_of::<$kind>()).try_into().expect("enough bytes"))
+        };
+    }
+    let mut asked = Asked { session: (number!(i32), number!(i32)), ..Asked::default() };
+    for _ in 0..number!(i32) {
+        let name = usize::try_from(number!(i16)).expect("a name");
+        take(name);
+        for _ in 0..number!(i32) {
+            let (partition, epoch, offset) = (number!(i32), number!(i32), number!(i64));
+            take(8 + 4);
+            asked.partitions.push((partition, epoch, offset));
+        }
+    }
+    for _ in 0..number!(i32) {
+        let name = usize::try_from(number!(i16)).expect("a name");
+        take(name);
+        for _ in 0..number!(i32) {
+            asked.forgotten.push(number!(i32));
+        }
+    }
+    let rack = usize::try_from(number!(i16)).expect("a rack");
+    asked.rack = String::from_utf8_lossy(take(rack)).into_owned();
+    asked
+}
+
+/// One partition of a Fetch v11 answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    pub(crate) partition: i32,
+    pub(crate) code: i16,
+    pub(crate) high_watermark: i64,
+    /// A closer replica; -1 for none.
+    pub(crate) replica: i32,
+    pub(crate) records: Vec<u8>,
+}
+
+impl Part {
+    pub(crate) fn good(partition: i32, high_watermark: i64, records: Vec<u8>) -> Self {
+        Self { partition, code: 0, high_watermark, replica: -1, records }
+    }
+
+    pub(crate) fn bad(partition: i32, code: i16) -> Self {
+        Self { partition, code, high_watermark: -1, replica: -1, records: vec![] }
+    }
+}
+
+/// Fetch v11 for partitions of `t`.
+pub(crate) fn fetched_v11(throttle_ms: i32, code: i16, session: i32, parts: &[Part]) -> Reply {
+    let mut out = Bytes::new().int(throttle_ms).short(code).int(session);
+    out = out.int(i32::from(!parts.is_empty()));
+    if !parts.is_empty() {
+        out = out.text("t").int(i32::try_from(parts.len()).expect("few"));
+    }
+    for part in parts {
+        out = out.int(part.partition).short(part.code).long(part.high_watermark).long(part.high_watermark);
+        out = out.long(0).int(-1).int(part.replica);
+        out = out.int(i32::try_from(part.records.len()).expect("few")).raw(&part.records);
+    }
+    Reply::Answer(out.0)
 }

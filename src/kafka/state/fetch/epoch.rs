@@ -6,9 +6,7 @@ use std::time::Instant;
 
 use crate::kafka::msg::{CodeClass, EpochEnd, EpochEndAnswer, EpochEndCall, EpochEndPartition};
 
-use super::{
-    Cause, Entry, Fault, FetchState, Moved, OffsetRange, OffsetReset, Position, RangeOrder, Ready, TopicPartition,
-};
+use super::{Cause, Entry, Fault, FetchState, Moved, OffsetRange, OnLost, Position, RangeOrder, Ready, TopicPartition};
 
 /// Partitions of one leader whose position is to be compared with its log. Hand it back with the answer.
 #[derive(Clone, Debug)]
@@ -101,7 +99,7 @@ impl<E: Clone> FetchState<E> {
         let from = known.then_some(end.end_offset.min(position));
         let cause = Cause::Truncated { position, from };
         match (self.options.on_lost, from) {
-            (OffsetReset::Fail, _) => self.fail(now, partition, cause),
+            (OnLost::Fail, _) => self.fail(now, partition, cause),
             (_, Some(offset)) => {
                 // Below the end of that epoch the log is the one that was read.
                 let leader_epoch = Some(end.epoch);
@@ -152,9 +150,9 @@ impl<E: Clone> FetchState<E> {
             Cause::OutOfRange { position, log_start, end }
         };
         let to = match self.options.on_lost {
-            OffsetReset::Fail => return self.fail(now, partition, cause),
-            OffsetReset::Earliest => log_start,
-            OffsetReset::Latest => visible_end,
+            OnLost::Fail => return self.fail(now, partition, cause),
+            OnLost::Earliest => log_start,
+            OnLost::Latest => visible_end,
         };
         self.go_on_at(partition, to.into(), cause);
     }

@@ -52,7 +52,7 @@ impl From<i64> for Position {
 
 /// What to do when records at the position are gone: deleted by retention, or cut off by an unclean election.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OffsetReset {
+pub enum OnLost {
     /// Fail, naming the range that is lost.
     #[default]
     Fail,
@@ -80,7 +80,7 @@ pub struct FetchOptions {
     /// Our rack, for brokers that name a closer replica; empty for none.
     pub rack: Arc<str>,
     /// What to do about a position whose records are gone.
-    pub on_lost: OffsetReset,
+    pub on_lost: OnLost,
     /// The pause after a first failure; it doubles from there.
     pub retry_backoff: Duration,
     /// The longest pause.
@@ -135,7 +135,7 @@ pub enum Ready<E> {
     Data(FetchedData),
     /// A partition that will give nothing more.
     Failed(Failure<E>),
-    /// A partition that goes on somewhere else, since records are lost and [`OffsetReset`] says so.
+    /// A partition that goes on somewhere else, since records are lost and [`OnLost`] says so.
     Moved(Moved<E>),
 }
 

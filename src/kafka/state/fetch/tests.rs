@@ -34,7 +34,7 @@ fn options() -> FetchOptions {
         // More than any share, so that `fetch_bytes_max` counts unless a test says otherwise.
         buffer_bytes_max: 1 << 30,
         rack: "".into(),
-        on_lost: OffsetReset::Fail,
+        on_lost: OnLost::Fail,
         retry_backoff: Duration::from_millis(100),
         retry_backoff_max: Duration::from_secs(1),
         retries_deadline: Duration::from_secs(60),

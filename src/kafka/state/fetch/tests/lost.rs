@@ -16,12 +16,12 @@ fn in_epoch(base_offset: i64, records: usize, epoch: i32) -> Vec<u8> {
     bytes
 }
 
-fn with(on_lost: OffsetReset) -> FetchOptions {
+fn with(on_lost: OnLost) -> FetchOptions {
     FetchOptions { on_lost, ..options() }
 }
 
 /// Has read offsets 0 to 9 of epoch 3 from broker 1, then broker 2 becomes the leader of epoch 4.
-fn after_an_election(on_lost: OffsetReset) -> World {
+fn after_an_election(on_lost: OnLost) -> World {
     let mut world = World::unknowing(with(on_lost), &[(0, 0)]);
     world.tell(&led(1, 3));
     assert!(world.state.poll_epochs(world.now).is_none(), "a start without an epoch has nothing to compare");
@@ -50,7 +50,7 @@ fn tell_end(world: &mut World, order: &EpochOrder, end: Result<(i32, i64), Error
 
 #[test]
 fn a_new_leader_with_the_same_log_is_read_on() {
-    let mut world = after_an_election(OffsetReset::Fail);
+    let mut world = after_an_election(OnLost::Fail);
     let order = epochs(&mut world, 2, 3);
     tell_end(&mut world, &order, Ok((3, 10)));
     let order = world.state.poll_request(world.now).unwrap();
@@ -65,7 +65,7 @@ fn a_new_leader_with_the_same_log_is_read_on() {
 #[test]
 fn a_log_that_was_cut_is_told_with_the_range_that_is_lost() {
     for (end, from) in [((3, 7), Some(7)), ((2, 5), Some(5)), ((2, 12), Some(10)), ((-1, -1), None)] {
-        let mut world = after_an_election(OffsetReset::Fail);
+        let mut world = after_an_election(OnLost::Fail);
         let order = epochs(&mut world, 2, 3);
         tell_end(&mut world, &order, Ok(end));
         assert_eq!(world.failure().cause, Cause::Truncated { position: 10, from });
@@ -74,7 +74,7 @@ fn a_log_that_was_cut_is_told_with_the_range_that_is_lost() {
 
 #[test]
 fn a_policy_goes_on_where_the_logs_part() {
-    for on_lost in [OffsetReset::Earliest, OffsetReset::Latest] {
+    for on_lost in [OnLost::Earliest, OnLost::Latest] {
         let mut world = after_an_election(on_lost);
         let order = epochs(&mut world, 2, 3);
         tell_end(&mut world, &order, Ok((2, 7)));
@@ -88,7 +88,7 @@ fn a_policy_goes_on_where_the_logs_part() {
 
 #[test]
 fn where_the_leader_cannot_tell_the_policy_decides() {
-    let mut world = after_an_election(OffsetReset::Latest);
+    let mut world = after_an_election(OnLost::Latest);
     let order = epochs(&mut world, 2, 3);
     tell_end(&mut world, &order, Ok((-1, -1)));
     world.no_request();
@@ -134,12 +134,12 @@ fn a_start_with_an_epoch_is_compared_before_the_first_fetch() {
 
 #[test]
 fn a_broker_too_old_to_compare_is_read_on_and_a_moved_leader_asked_again() {
-    let mut world = after_an_election(OffsetReset::Fail);
+    let mut world = after_an_election(OnLost::Fail);
     let order = epochs(&mut world, 2, 3);
     world.state.handle_epochs(world.now, &order, Err(Fault { error: "no such API", is_final: true }));
     assert_eq!(world.request(2), [(0, 10)]);
 
-    let mut world = after_an_election(OffsetReset::Fail);
+    let mut world = after_an_election(OnLost::Fail);
     let order = epochs(&mut world, 2, 3);
     tell_end(&mut world, &order, Err(ErrorCode::FENCED_LEADER_EPOCH));
     world.no_request();
@@ -164,7 +164,7 @@ fn a_fetch_answer_may_tell_where_the_logs_part() {
 #[test]
 fn a_position_out_of_range_follows_the_policy() {
     let range = OffsetRange { log_start: 20, end: 40, visible_end: 35 };
-    for (on_lost, to) in [(OffsetReset::Earliest, 20), (OffsetReset::Latest, 35)] {
+    for (on_lost, to) in [(OnLost::Earliest, 20), (OnLost::Latest, 35)] {
         for position in [5, 99] {
             let mut world = World::new(with(on_lost), &[(0, position)], &[Some(1)]);
             world.request(1);
