@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::cli::failure::code;
-use crate::cli::{Failure, out};
+#[cfg(not(feature = "zookeeper"))]
+use crate::cli::out;
+use crate::cli::Failure;
 use crate::kafka::SecurityProtocol;
 
 /// The brokers' addresses for `--zookeeper HOST:PORT,.../CHROOT`, on listeners of the given protocol.

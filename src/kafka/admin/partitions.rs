@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::kafka::ask::{Again, Attempt};
 use crate::kafka::client::Client;
 use crate::kafka::error::{Error, ErrorKind};
-use crate::kafka::msg::{ApiKey, CreatePartitionsCall, DeleteRecordsCall, ErrorCode, NamedResult};
+use crate::kafka::msg::{ApiKey, CreatePartitionsCall, DeleteRecordsCall, DescribeTopicPartitionsCall, ErrorCode, NamedResult};
 use crate::kafka::net::now;
 use crate::kafka::net::pool::Lane;
 use crate::kafka::state::cluster::Place;
@@ -62,6 +62,41 @@ impl Client {
             }
         }
         Ok(done)
+    }
+
+    /// Nodes that may lead partitions although they are not in sync, and those last known to (KIP-966); from Kafka 3.8 on.
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) from older brokers; [`Auth`](ErrorKind::Auth); or the last cause when the
+    /// deadline for retries passes. Topics with an error are left out.
+    pub async fn eligible_leaders(
+        &self,
+        topics: &[String],
+    ) -> Result<BTreeMap<(String, i32), (Vec<i32>, Vec<i32>)>, Error> {
+        let mut call = DescribeTopicPartitionsCall { topics: topics.to_vec(), cursor: None };
+        call.topics.sort();
+        let mut found = BTreeMap::new();
+        let mut patience = self.core.patience();
+        loop {
+            match self.core.ask_any(&call).await {
+                Ok((_, answer)) => {
+                    for (topic, _, partitions) in answer.topics {
+                        found.extend(
+                            partitions.into_iter().map(|p| ((topic.clone(), p.partition), (p.eligible, p.last_known))),
+                        );
+                    }
+                    // A cursor that does not move would never end.
+                    if answer.cursor.is_none() || answer.cursor <= call.cursor {
+                        return Ok(found);
+                    }
+                    if let Some((topic, _)) = &answer.cursor {
+                        call.topics.retain(|name| name >= topic);
+                    }
+                    call.cursor = answer.cursor;
+                }
+                Err(attempt) => patience.after(attempt.map(|e| e.api(ApiKey::DescribeTopicPartitions))).await?,
+            }
+        }
     }
 
     async fn delete_records_round(

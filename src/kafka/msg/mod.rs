@@ -33,6 +33,7 @@ mod produce;
 mod sasl;
 mod scram_users;
 pub mod shape;
+mod topic_partitions;
 
 // The crate's broker half, which comes with the sandbox, is the judge of ours.
 #[cfg(all(test, feature = "sandbox"))]
@@ -78,6 +79,7 @@ pub use sasl::{SaslAuthenticateAnswer, SaslAuthenticateCall, SaslHandshakeAnswer
 pub use scram_users::{
     AlterScramUsersCall, DescribeScramUsersAnswer, DescribeScramUsersCall, ScramUpsertion, ScramUserAnswer,
 };
+pub use topic_partitions::{DescribeTopicPartitionsAnswer, DescribeTopicPartitionsCall, EligibleLeaders};
 
 /// One request: what it asks, how it is written and how its answer is read.
 ///
@@ -255,6 +257,8 @@ api_keys! {
     AlterUserScramCredentials = 51, versions 0..=0, flexible from 0;
     /// Groups of the new protocol (KIP-848).
     ConsumerGroupDescribe = 69, versions 0..=1, flexible from 0;
+    /// Partitions with their eligible leaders (KIP-966).
+    DescribeTopicPartitions = 75, versions 0..=0, flexible from 0;
 }
 
 impl ApiKey {
