@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     open.retain(|partition, end| starts.get(partition).and_then(|listed| listed.offset) < Some(*end));
 
     let config = ConsumerConfig { isolation, ..ConsumerConfig::default() };
-    let mut consumer = Consumer::new(&client, config, &topic, &start);
+    let mut consumer = Consumer::of_topic(&client, config, &topic, &start);
     let mut decompressor = Decompressor::new(DECOMPRESSED_BATCH_BYTES_MAX);
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let mut count = 0_u64;
@@ -69,7 +69,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
         }
         if fetched.position() >= end && open.remove(&fetched.partition).is_some() {
-            consumer.remove(&[fetched.partition]);
+            consumer.remove(&topic, &[fetched.partition]);
         }
     }
     out.flush()?;

@@ -42,6 +42,22 @@ pub const KEY_FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Blocks of one upload session: ids 0 to 19,999 ("Tunnel SDK", limits).
 pub const BLOCKS_PER_SESSION_MAX: u32 = 20_000;
 
+/// Bytes of records that all lanes of a job hold, fetched and on their way, unless the job sets `fetch.max.bytes`.
+pub const JOB_FETCH_BYTES: usize = 8 * 1024 * 1024;
+
+/// Least size of one lane's fetch, in bytes.
+pub const LANE_FETCH_BYTES_MIN: usize = 256 * 1024;
+
+/// Partitions that one job with routed rows may write unless it says otherwise (odpswriter's least cap).
+pub const ROUTED_PARTITIONS_DEFAULT: u32 = 200;
+
+/// Partitions that a job with routed rows may ask for: each is an upload session, of which a table takes 500 in five minutes
+/// ("Tunnel SDK", limits).
+pub const ROUTED_PARTITIONS_MAX: u32 = 500;
+
+/// Longest value of a partition column, in bytes.
+pub const PARTITION_VALUE_BYTES_MAX: usize = 255;
+
 /// Largest field of a row in bytes when the session does not say (`MaxFieldSize`).
 pub const FIELD_BYTES_MAX: usize = 8 * 1024 * 1024;
 

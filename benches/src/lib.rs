@@ -4,7 +4,7 @@ pub mod produce;
 
 use std::fmt::Write as _;
 
-/// `records` JSON objects of about 220 bytes, the same in every run.
+/// `records` JSON objects of one size, the same in every run.
 ///
 /// Record `n` (from 0) holds an event id made of `n`, a numeric member `amount`, a nested member `tag.desc` and filler that
 /// a compressor can do something with, but not everything.
@@ -12,15 +12,23 @@ use std::fmt::Write as _;
 pub struct JsonRecords {
     /// How many.
     pub records: u64,
+    /// Words of filler in each, of 16 characters; 7 give a record of about 220 bytes.
+    pub filler_words: u64,
 }
 
 impl JsonRecords {
+    /// Records of about 220 bytes.
+    #[must_use]
+    pub const fn small(records: u64) -> Self {
+        Self { records, filler_words: 7 }
+    }
+
     /// The record with this number, without a line break.
     #[must_use]
     pub fn record(self, number: u64) -> String {
         let noise = mixed(number);
         let mut filler = String::with_capacity(112);
-        for word in 0..7 {
+        for word in 0..self.filler_words {
             // Writing to a string cannot fail.
             let _ = write!(filler, "{:016x}", mixed(noise ^ word) & 0xffff_ffff);
         }
@@ -59,7 +67,7 @@ mod tests {
 
     #[test]
     fn records_are_about_220_bytes_and_sum_up() {
-        let workload = JsonRecords { records: 1000 };
+        let workload = JsonRecords::small(1000);
         let mut sum = 0;
         for number in 0..workload.records {
             let record = workload.record(number);

@@ -15,7 +15,7 @@ use forebay_proto_tests::maxcompute::LocalMaxCompute;
 use forebay_proto_tests::process::{Server, run};
 use forebay_proto_tests::scratch::Scratch;
 
-const WORKLOAD: JsonRecords = JsonRecords { records: 1_000_000 };
+const WORKLOAD: JsonRecords = JsonRecords::small(1_000_000);
 const PARTITIONS: u16 = 6;
 
 /// What the agent may take at its peak.

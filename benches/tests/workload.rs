@@ -7,7 +7,7 @@ use forebay_proto_tests::kafka::{KafkaCluster, Version};
 #[test]
 fn every_codec_carries_the_records() {
     let cluster = KafkaCluster::shared(Version::V4_4_0);
-    let workload = JsonRecords { records: 2_000 };
+    let workload = JsonRecords::small(2_000);
     let mut expected: Vec<String> = (0..workload.records).map(|number| workload.record(number)).collect();
     expected.sort();
     for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {

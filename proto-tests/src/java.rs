@@ -12,6 +12,8 @@ use crate::scratch::{Scratch, cached, package_folder};
 
 /// Kafka 1.0.1 with Scala 2.11, and ZooKeeper 3.4.12: the versions of the reference walkthrough.
 pub const KAFKA_1_0_1: &str = "kafka-1.0.1";
+/// Kafka 2.8.2 with Scala 2.12, and ZooKeeper 3.5.
+pub const KAFKA_2_8_2: &str = "kafka-2.8.2";
 /// Kafka 4.4.0, the broker.
 pub const KAFKA_4_4_0: &str = "kafka-4.4.0";
 /// The newest command-line tools that are published; they talk to 4.4.0.

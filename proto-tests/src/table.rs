@@ -26,16 +26,30 @@ pub struct Table {
 /// Reads a table with PyODPS's `TableTunnel`.
 #[must_use]
 pub fn read_with_pyodps(account: &Account, table: &str) -> Table {
+    read_partition_with_pyodps(account, table, None)
+}
+
+/// The same, of one partition, such as `pt=1,hh=2`.
+#[must_use]
+pub fn read_partition_with_pyodps(account: &Account, table: &str, partition: Option<&str>) -> Table {
     let mut python = command(cached("venv").join("bin/python"));
     python.arg(package_folder().join("python/dump_table.py")).args(account.sdk_options()).args(["--table", table]);
+    python.args(partition.into_iter().flat_map(|partition| ["--partition", partition]));
     parse(&run(python, b"", LIMIT).expect_success())
 }
 
 /// Reads a table with odps-sdk-java's `TableTunnel`.
 #[must_use]
 pub fn read_with_java(account: &Account, table: &str) -> Table {
+    read_partition_with_java(account, table, None)
+}
+
+/// The same, of one partition, such as `pt=1,hh=2`.
+#[must_use]
+pub fn read_partition_with_java(account: &Account, table: &str, partition: Option<&str>) -> Table {
     let mut java = java::program(ODPS_SDK, "MaxComputeTables");
     java.arg("dump").args(account.sdk_options()).args(["--table", table]);
+    java.args(partition.into_iter().flat_map(|partition| ["--partition", partition]));
     parse(&run(java, b"", LIMIT).expect_success())
 }
 

@@ -1,4 +1,4 @@
-//! One ZooKeeper 3.4 for the brokers that need it.
+//! One ZooKeeper for the brokers that need it.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -19,18 +19,21 @@ pub struct Zookeeper {
 }
 
 impl Zookeeper {
-    /// Starts one and returns when it answers.
+    /// Starts the one out of the archives `jars` and returns when it answers.
     #[must_use]
-    pub fn start(scratch: &Scratch) -> Self {
+    pub fn start(jars: &str, scratch: &Scratch) -> Self {
         let port = port::free();
         let data = scratch.folder("zookeeper");
         let settings = format!(
-            "dataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\nmaxClientCnxns=0\ntickTime=2000\n",
+            "dataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\nmaxClientCnxns=0\ntickTime=2000\n\
+             admin.enableServer=false\n4lw.commands.whitelist=ruok\n",
             data.display()
         );
         let file = scratch.write("zookeeper.properties", settings);
         let main = "org.apache.zookeeper.server.quorum.QuorumPeerMain";
-        let mut command = java::server(java::KAFKA_1_0_1, 256, &[log4j()], main);
+        // ZooKeeper 3.4 wants to manage log4j 1 over JMX, which need not be there.
+        let settings = [log4j(), "-Dzookeeper.jmx.log4j.disable=true".to_owned()];
+        let mut command = java::server(jars, 256, &settings, main);
         command.arg(file);
         let mut server = Server::start("ZooKeeper", command, &scratch.path().join("zookeeper.log"));
         server.wait_until("readiness", START_LIMIT, |server| port::is_listening(server.id(), port) && is_ok(port));

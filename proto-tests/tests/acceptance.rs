@@ -7,7 +7,9 @@ use forebay_proto_tests::cli::run_forebay;
 use forebay_proto_tests::kafka::{KafkaCluster, Told, Version};
 use forebay_proto_tests::maxcompute::{Account, LocalMaxCompute};
 use forebay_proto_tests::scratch::{Scratch, repository_folder};
-use forebay_proto_tests::table::{Row, difference, read_with_java, read_with_pyodps};
+use forebay_proto_tests::table::{
+    Row, difference, read_partition_with_java, read_partition_with_pyodps, read_with_java, read_with_pyodps,
+};
 
 /// The group, the end and the columns that the reference job names.
 const GROUP: &str = "console-consumer-83505";
@@ -171,4 +173,96 @@ fn the_reference_job_against_three_brokers_of_1_0_1() {
 #[test]
 fn the_reference_job_against_4_4_0() {
     reference_job(Version::V4_4_0, 1);
+}
+
+/// A job that routes by what each record holds; the writer's keys beside table, column and compression are given.
+fn routing_job(server: &str, columns: [&str; 2], writer: &str, compression: &str) -> String {
+    let [from, to] = columns;
+    format!(
+        r#"{{"type": "job", "version": "2.0", "steps": [
+          {{"stepType": "kafka", "category": "reader", "name": "Reader", "parameter": {{
+            "server": "{server}", "topic": "routed", "column": [{from}], "beginOffset": "seekToBeginning",
+            "endType": "latest", "kafkaConfig": {{"group.id": "routed"}}}}}},
+          {{"stepType": "odps", "category": "writer", "name": "Writer", "parameter": {{
+            "datasource": "odps_first", "table": "routed", "column": [{to}], "truncate": true,
+            "uploadCompression": "{compression}", {writer}}}}}],
+          "setting": {{"errorLimit": {{"record": "1"}}}}}}"#
+    )
+}
+
+/// Rows go to partitions by a column's value and by time, packed in every way there is; both SDKs find them there.
+#[test]
+fn rows_are_in_the_partition_of_their_record() {
+    let cluster = KafkaCluster::shared(Version::V4_4_0);
+    let service = LocalMaxCompute::start();
+    let scratch = Scratch::new("routed");
+    cluster.create_topic("routed", 3, 1);
+    let mut lines = String::new();
+    for n in 0..300 {
+        let (day, region) = (28 + n % 2, ["cn", "eu", "us"][n % 3]);
+        lines.push_str(&format!("{{\"n\":{n},\"at\":\"2024-02-{day} 23:30:00\",\"region\":\"{region}\"}}\n"));
+    }
+    // No region, so no partition.
+    lines.push_str("{\"n\":300,\"at\":\"2024-02-28 00:00:00\"}\n");
+    cluster.produce("routed", &lines, &[]);
+    let told = cluster.consume("routed");
+    assert_eq!(told.len(), 301);
+    let sources = scratch.write("sources.toml", service.account().datasources()).display().to_string();
+    let ddl = "create table routed (n bigint, p bigint, o bigint) partitioned by (ds string, region string)";
+    let _created = run_forebay(&scratch, &["sql", "--datasources", &sources, "-e", ddl]).expect_success();
+
+    let columns = [r#""n", "__partition__", "__offset__""#, r#""n", "p", "o""#];
+    let with_keys = [r#""n", "at", "__partition__", "region", "__offset__""#, r#""n", "ds", "p", "region", "o""#];
+    let mapping = r#""partitionColumnMapping": [{"name": "ds", "dateFormat": "yyyyMMdd"}]"#;
+    let pattern = r#""partition": "ds={at:yyyyMMdd}/region={region}""#;
+    let by_time = r#""partition": "ds={__timestamp__:yyyyMMddHH}/region={region}""#;
+    let by_member = |value: &serde_json::Value, _: i64| {
+        value.get("at").and_then(serde_json::Value::as_str).unwrap_or_default()[..10].replace('-', "")
+    };
+    // The job's zone is GMT+8.
+    let by_timestamp = |_: &serde_json::Value, millis: i64| {
+        let zone = jiff::tz::TimeZone::fixed(jiff::tz::offset(8));
+        let moment = jiff::Timestamp::from_millisecond(millis).expect("a time").to_zoned(zone);
+        moment.strftime("%Y%m%d%H").to_string()
+    };
+    type Day<'a> = &'a dyn Fn(&serde_json::Value, i64) -> String;
+    let runs: [(&str, [&str; 2], &str, Day<'_>); 5] = [
+        ("none", columns, pattern, &by_member),
+        ("deflate", with_keys, mapping, &by_member),
+        ("snappy", columns, by_time, &by_timestamp),
+        ("lz4", columns, pattern, &by_member),
+        ("zstd", with_keys, mapping, &by_member),
+    ];
+    for (compression, columns, writer, day) in runs {
+        let job = scratch.write("job.json", routing_job(&cluster.server(), columns, writer, compression));
+        let job = job.display().to_string();
+        let output = run_forebay(&scratch, &["run", &job, "--datasources", &sources, "-o", "json"]).expect_success();
+        let summary: serde_json::Value = serde_json::from_str(&output.stdout_text()).expect("a summary");
+        assert_eq!(summary.get("errorRecords"), Some(&serde_json::json!(1)), "{summary}");
+        assert!(output.stderr_text().contains("NULL cannot be a partition"), "{}", output.describe());
+
+        let mut expected: std::collections::BTreeMap<String, Vec<Row>> = std::collections::BTreeMap::new();
+        for record in &told {
+            let value: serde_json::Value =
+                serde_json::from_slice(record.value.as_deref().expect("a value")).expect("JSON");
+            let Some(region) = value.get("region").and_then(serde_json::Value::as_str) else { continue };
+            let partition = format!("ds={},region={region}", day(&value, record.timestamp));
+            let cells = [value["n"].to_string(), record.partition.to_string(), record.offset.to_string()];
+            let row = cells.into_iter().map(|cell| Some(cell.into_bytes())).collect();
+            expected.entry(partition).or_default().push(row);
+        }
+        let written = summary.get("routed_partitions").and_then(serde_json::Value::as_array).expect("partitions");
+        assert_eq!(written.len(), expected.len(), "{summary}");
+        for (number, (partition, rows)) in expected.iter().enumerate() {
+            // Foreign programs take their time to start: all partitions once, then some of each run.
+            if number < 2 || compression == "none" {
+                let found = read_partition_with_pyodps(service.account(), "routed", Some(partition));
+                assert_eq!(difference(rows, &found.rows), None, "{compression}: PyODPS reads {partition}");
+            }
+            if number == 0 {
+                let found = read_partition_with_java(service.account(), "routed", Some(partition));
+                assert_eq!(difference(rows, &found.rows), None, "{compression}: odps-sdk-java reads {partition}");
+            }
+        }
+    }
 }

@@ -60,14 +60,17 @@ impl World {
         self.sql.sql(query, &[]).await.unwrap().rows
     }
 
+    /// A job that writes the table `t`, unless `writer` names another.
     fn spec(&self, writer: &str) -> JobSpec {
+        let table = if writer.contains("\"table\"") { "" } else { r#""table": "t", "partition": "", "# };
+        let writer = format!("{table}{writer}");
         let text = format!(
             r#"{{"type": "job", "version": "2.0", "steps": [
               {{"stepType": "kafka", "category": "reader", "name": "Reader", "parameter": {{
                 "server": "{}", "topic": "t", "kafkaConfig": {{"group.id": "{GROUP}"}}, "valueType": "ByteArray", "keyType": "ByteArray",
                 "column": ["__partition__", "__offset__", "n", "__value__"], "beginOffset": "0", "endOffset": "1000000"}}}},
               {{"stepType": "odps", "category": "writer", "name": "Writer", "parameter": {{
-                "datasource": "odps_first", "table": "t", "column": ["p", "o", "n", "v"], "partition": "", {writer}}}}}],
+                "datasource": "odps_first", "column": ["p", "o", "n", "v"], {writer}}}}}],
               "setting": {{"speed": {{"concurrent": 2}}, "errorLimit": {{"record": "0"}}}}}}"#,
             self.broker.address()
         );
@@ -181,5 +184,110 @@ async fn the_dirty_limit_stops_before_anything_is_committed() {
     let error = world.run(&spec).await.unwrap_err();
     assert_eq!((error.kind, error.target), (RunErrorKind::DirtyLimit, TargetState::Unchanged));
     assert!(error.message.contains("限制是[0]条，但实际上捕获了[1]条"), "{}", error.message);
+    assert_eq!(world.ask("select count(*) from t").await, [vec![Some("0".to_owned())]]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_row_is_in_the_partition_of_its_record_although_blocks_fail() {
+    let world = World::new().await;
+    world.ask("create table r (p bigint, o bigint, n bigint, v string) partitioned by (mi string, src string)").await;
+    world.ask("alter table r add partition (mi='202311142213', src='p0')").await;
+    world.ask("insert into r partition (mi='202311142213', src='p0') values (9, 9, 9, 'old')").await;
+    world.ask("alter table r add partition (mi='1999', src='p0')").await;
+    world.ask("insert into r partition (mi='1999', src='p0') values (9, 9, 9, 'kept')").await;
+    let faults = world.service.faults();
+    for _ in 0..3 {
+        faults.push(Fault::before("upload_block", Action::CutRequest { after_bytes: 200_000 }).skip(2));
+        faults.push(Fault::after("upload_block", Action::Drop).skip(1));
+    }
+    let busy =
+        Action::Status { status: 429, code: "SlotExceeded".into(), message: "slots".into(), retry_after_s: None };
+    faults.push(Fault::before("upload_block", busy));
+    let mut spec = world.spec(
+        r#""truncate": true, "blockSizeInMB": 8, "table": "r", "partition": "mi={__timestamp__:yyyyMMddHHmm}/src=p{__partition__}""#,
+    );
+    spec.settings.time_zone = jiff::tz::TimeZone::UTC;
+    let summary = world.run(&spec).await.unwrap();
+    assert_eq!(summary.rows, u64::try_from(RECORDS).unwrap());
+    assert!(summary.stats.blocks_resent >= 5, "{summary:?}");
+    // 100,000 records, a millisecond apart, from 22:13:20 on: two minutes, four sources.
+    assert_eq!(summary.targets.len(), 8, "{summary:?}");
+    assert_eq!(summary.targets.iter().map(|target| target.rows).sum::<u64>(), summary.rows);
+    let found = world
+        .ask("select mi, src, p, count(*), min(n), max(n), sum(n) from r where v <> 'kept' group by mi, src, p order by mi, src, p")
+        .await;
+    // What the generator has put there: batches of a thousand go round the partitions.
+    let mut expected: BTreeMap<(String, i64), (i64, i64, i64, i64)> = BTreeMap::new();
+    for n in 0..RECORDS {
+        let minute = (20_000 + n) / 60_000 + 13;
+        let partition = n / 1_000 % i64::from(PARTITIONS);
+        let row = expected.entry((format!("2023111422{minute}"), partition)).or_insert((0, n, n, 0));
+        *row = (row.0 + 1, row.1, n, row.3 + n);
+    }
+    let expected: Vec<Vec<Option<String>>> = expected
+        .into_iter()
+        .map(|((mi, p), (count, min, max, sum))| {
+            let numbers = [p, count, min, max, sum].map(|number| Some(number.to_string()));
+            [Some(mi), Some(format!("p{p}"))].into_iter().chain(numbers).collect()
+        })
+        .collect();
+    assert_eq!(found, expected);
+    let kept = world.ask("select count(*) from r where mi = '1999'").await;
+    assert_eq!(kept, [vec![Some("1".to_owned())]], "partitions without a row of the run are not touched");
+    assert!(world.committed().await.values().all(|offset| *offset == Some(RECORDS / i64::from(PARTITIONS))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_partitions_than_allowed_change_nothing() {
+    let world = World::new().await;
+    world.ask("create table r (p bigint, o bigint, n bigint, v string) partitioned by (src string)").await;
+    let spec =
+        world.spec(r#""truncate": true, "table": "r", "partition": "src={__partition__}", "dynamicPartitionsMax": 3"#);
+    let error = world.run(&spec).await.unwrap_err();
+    assert_eq!(error.target, TargetState::Unchanged, "{error:?}");
+    assert!(error.message.contains("more than 3 partitions of table r"), "{error:?}");
+    assert_eq!(world.ask("select count(*) from r").await, [vec![Some("0".to_owned())]]);
+    assert!(world.committed().await.values().all(Option::is_none));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_that_cannot_be_committed_is_told_apart_from_those_that_were() {
+    let world = World::new().await;
+    world.ask("create table r (p bigint, o bigint, n bigint, v string) partitioned by (src string)").await;
+    let refused =
+        Action::Status { status: 400, code: "InvalidArgument".into(), message: "no".into(), retry_after_s: None };
+    world.service.faults().push(Fault::before("upload_commit", refused).skip(2));
+    let spec = world.spec(r#""truncate": true, "table": "r", "partition": "src={__partition__}""#);
+    let error = world.run(&spec).await.unwrap_err();
+    let committed = vec!["src=0".to_owned(), "src=1".to_owned()];
+    assert_eq!(error.target, TargetState::Partly { committed, of: 4, unknown: None }, "{error:?}");
+    assert!(world.committed().await.values().all(Option::is_none), "no offset before all partitions are there");
+    // The same job again replaces what is there.
+    let summary = world.run(&spec).await.unwrap();
+    assert_eq!((summary.rows, summary.targets.len()), (u64::try_from(RECORDS).unwrap(), 4));
+    let rows = world.ask("select count(*), count(distinct n) from r").await;
+    assert_eq!(rows, [vec![Some(RECORDS.to_string()), Some(RECORDS.to_string())]]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn throttling_outlasts_the_attempts_and_is_told() {
+    let world = World::new().await;
+    let busy =
+        Action::Status { status: 503, code: "SlotExceeded".into(), message: "no slot".into(), retry_after_s: Some(0) };
+    world.service.faults().push(Fault::before("upload_block", busy).times(6));
+    let summary = world.run(&world.spec(r#""truncate": true, "maxRetryTime": 1"#)).await.unwrap();
+    assert!(summary.stats.blocks_resent >= 6, "{summary:?}");
+    world.assert_complete().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_whose_life_is_over_fails_the_job_and_says_so() {
+    let world = World::new().await;
+    let expired =
+        Action::Status { status: 404, code: "NoSuchUpload".into(), message: "expired".into(), retry_after_s: None };
+    world.service.faults().push(Fault::before("upload_block", expired).skip(1));
+    let error = world.run(&world.spec(r#""truncate": true, "blockSizeInMB": 8"#)).await.unwrap_err();
+    assert_eq!(error.target, TargetState::Unchanged, "{error:?}");
+    assert!(error.advice.as_deref().is_some_and(|advice| advice.contains("lives for 24 hours")), "{error:?}");
     assert_eq!(world.ask("select count(*) from t").await, [vec![Some("0".to_owned())]]);
 }

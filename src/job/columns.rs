@@ -30,7 +30,7 @@ pub(super) fn source_columns(
 }
 
 /// One entry, and what is odd about it.
-fn source_column(name: &str, format: &DataFormat) -> Result<(SourceColumn, Option<&'static str>), String> {
+pub(super) fn source_column(name: &str, format: &DataFormat) -> Result<(SourceColumn, Option<&'static str>), String> {
     if let Some(constant) = constant(name) {
         return Ok((SourceColumn::Constant(constant.to_owned()), None));
     }

@@ -11,6 +11,7 @@
 mod columns;
 mod context;
 pub mod datasource;
+mod date_format;
 mod env;
 mod json;
 mod kafka_config;
@@ -18,6 +19,7 @@ mod partition;
 mod range;
 mod reader;
 pub mod report;
+mod routing;
 pub mod secret;
 mod section;
 mod servers;
@@ -37,6 +39,7 @@ use jiff::Timestamp;
 
 pub use context::Purpose;
 pub use datasource::{Datasources, OdpsConfig, OdpsConnection, Sources, resolve_odps};
+pub use date_format::DateFormat;
 pub use report::{JobError, JobErrors, Note, Place, Severity};
 pub use secret::Secret;
 pub use spec::*;
@@ -117,10 +120,12 @@ fn read(file_name: &str, text: &str, options: &LoadOptions, report: &Report) -> 
     let context = Context { purpose: options.purpose, shape, sources: &options.sources, report, zone, charset };
     let settings = settings::read(&parts.settings, &context);
     let reader = parts.reader.and_then(|step| reader::read(&Section::new(step.name, step.parameter, report), &context));
-    let writer = parts.writer.and_then(|step| writer::read(&Section::new(step.name, step.parameter, report), &context));
+    let format = reader.as_ref().map_or(DataFormat::Json, |reader| reader.spec.data_format.clone());
+    let writer =
+        parts.writer.and_then(|step| writer::read(&Section::new(step.name, step.parameter, report), &format, &context));
     let (Some(settings), Some(reader), Some(writer)) = (settings, reader, writer) else { return Ok(None) };
     compare_columns(&reader, &writer, report);
-    refuse_routing(&writer, report);
+    check_routing(&reader, &writer, report);
     let commit_offsets = commits(&reader, &writer, report);
     Ok(Some(JobSpec {
         name: name_of(file_name),
@@ -168,17 +173,55 @@ fn compare_columns(reader: &ReaderPart, writer: &WriterPart, report: &Report) {
     }
 }
 
-/// A job that asks for rows to be routed by their content must not have all of them land in one place.
-fn refuse_routing(writer: &WriterPart, report: &Report) {
-    let routing = &writer.spec.routing;
-    for (key, asked) in [
-        ("supportDynamicPartition", routing.wanted == Some(true)),
-        ("partitionColumnMapping", !routing.mapping.is_empty()),
-    ] {
-        if asked {
-            let message = "rows cannot be routed to partitions by their content yet";
-            let error = JobError::new(writer.columns_place.clone(), format!("{}.{key}", writer.name), message);
-            report.error(error.advise("name one partition in \"partition\", and run the job once for each"));
+/// What can be said of routing before the table is known: that the job does not ask for two things at once.
+fn check_routing(reader: &ReaderPart, writer: &WriterPart, report: &Report) {
+    let (spec, routing) = (&writer.spec, &writer.spec.routing);
+    let error = |key: &str, message: &str, advice: &str| {
+        let key = format!("{}.{key}", writer.name);
+        report.error(JobError::new(writer.columns_place.clone(), key, message).advise(advice));
+    };
+    let by_columns = "name all partition columns of the table in \"column\", and leave \"partition\" blank";
+    if !routing.levels.is_empty() {
+        if routing.wanted == Some(false) {
+            error(
+                "supportDynamicPartition",
+                "is false, but the partition has values in braces",
+                "take one of them out",
+            );
+        }
+        if !routing.mapping.is_empty() {
+            let advice = "write the format into the braces, such as {__timestamp__:yyyyMMdd}";
+            error("partitionColumnMapping", "has no place beside a partition with values in braces", advice);
+        }
+        return;
+    }
+    let asked = routing.wanted == Some(true) || !routing.mapping.is_empty();
+    if !asked {
+        return;
+    }
+    let key = if routing.mapping.is_empty() { "supportDynamicPartition" } else { "partitionColumnMapping" };
+    match &spec.columns {
+        WriterColumns::All => error(key, "asks for rows to be routed, but column is [\"*\"]", by_columns),
+        _ if !spec.partition.is_empty() => {
+            error(key, "asks for rows to be routed, but partition names one for all of them", by_columns);
+        }
+        _ if routing.wanted == Some(false) => {
+            error("supportDynamicPartition", "is false, but partitionColumnMapping is given", "take one of them out");
+        }
+        WriterColumns::Named(names) if names.len() != reader.spec.columns.len() => {
+            error(
+                key,
+                "asks for rows to be routed, but reader and writer have different numbers of columns",
+                by_columns,
+            );
+        }
+        WriterColumns::Named(names) => {
+            for format in &routing.mapping {
+                if !names.iter().any(|name| name.eq_ignore_ascii_case(&format.name)) {
+                    let message = format!("formats {:?}, which column does not name", format.name);
+                    error("partitionColumnMapping", &message, by_columns);
+                }
+            }
         }
     }
 }

@@ -11,8 +11,10 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use super::datasource::OdpsConnection;
+use super::date_format::DateFormat;
 use super::report::Note;
 use super::secret::Secret;
+use crate::limits::ROUTED_PARTITIONS_DEFAULT;
 
 /// One job: a Kafka topic, a MaxCompute table, and the rules between them.
 #[derive(Clone, Debug)]
@@ -249,7 +251,8 @@ pub struct WriterSpec {
     pub connection: OdpsConnection,
     /// The table's name, without project and schema.
     pub table: String,
-    /// Partition text in the form `a=1,b=2`, in the order written; empty for an unpartitioned table (or a routed job).
+    /// Partition text in the form `a=1,b=2`, in the order written; empty for an unpartitioned table, and for a job whose
+    /// `column` names the partition columns. As it stands in the file where [`Routing::levels`] has taken it apart.
     pub partition: String,
     /// The columns that are written, by position.
     pub columns: WriterColumns,
@@ -328,14 +331,26 @@ pub struct OverLengthLog {
     pub count_max: Option<u64>,
 }
 
-/// Routing of rows to table partitions. Whether it happens is decided by the table: `column` must name all its partition
-/// columns.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Routing of rows to table partitions by what each record holds.
+///
+/// Two ways lead there. `column` names all partition columns of the table (DataX's rule, decided once the table is known), or
+/// `partition` has values in braces ([`Routing::levels`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Routing {
     /// `supportDynamicPartition` as written.
     pub wanted: Option<bool>,
-    /// `partitionColumnMapping`: how partition columns are formatted.
+    /// `partitionColumnMapping`: how partition columns that `column` names are formatted.
     pub mapping: Vec<PartitionFormat>,
+    /// The levels of a `partition` with braces, in the order written; empty for any other.
+    pub levels: Vec<RoutedLevel>,
+    /// Most partitions that one run may write (`dynamicPartitionsMax`, a key of forebay's own).
+    pub partitions_max: u32,
+}
+
+impl Default for Routing {
+    fn default() -> Self {
+        Self { wanted: None, mapping: Vec::new(), levels: Vec::new(), partitions_max: ROUTED_PARTITIONS_DEFAULT }
+    }
 }
 
 /// How the value of one partition column is made from a date.
@@ -343,10 +358,35 @@ pub struct Routing {
 pub struct PartitionFormat {
     /// The partition column.
     pub name: String,
-    /// Java date pattern of the source text, when the source is text.
-    pub source_format: Option<String>,
-    /// Java date pattern of the partition value.
-    pub format: String,
+    /// The pattern of the source, when that is a text.
+    pub source_format: Option<DateFormat>,
+    /// The pattern of the partition value.
+    pub format: DateFormat,
+}
+
+/// One level of a partition that is made from each record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoutedLevel {
+    /// The partition column.
+    pub key: String,
+    /// What its value is put together from, never empty.
+    pub pieces: Vec<PartitionPiece>,
+}
+
+/// A part of a partition's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PartitionPiece {
+    /// The same text for every record.
+    Text(String),
+    /// What a source column holds.
+    Value {
+        /// The column.
+        source: SourceColumn,
+        /// How a date is written; `None` takes the value as it is.
+        format: Option<DateFormat>,
+        /// How a text is read as a date; `None` takes the forms of date columns.
+        source_format: Option<DateFormat>,
+    },
 }
 
 /// Limits of the job as a whole.

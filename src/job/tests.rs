@@ -258,7 +258,7 @@ fn every_writer_parameter_is_read() {
     assert_eq!(writer.over_length_log, OverLengthLog { enabled: false, count_max: Some(5) });
     assert_eq!((writer.pre_sql.clone(), writer.post_sql.clone()), (vec!["a".to_owned()], vec!["b".to_owned()]));
     assert_eq!(writer.write_timeout, Duration::from_secs(1));
-    assert_eq!(writer.routing, Routing { wanted: Some(false), mapping: Vec::new() });
+    assert_eq!(writer.routing, Routing { wanted: Some(false), ..Routing::default() });
     assert_eq!(writer.date_zone, Some(jiff::tz::TimeZone::UTC));
     assert!(!format!("{spec:?}").contains("canary"));
 }
@@ -288,11 +288,29 @@ fn writer_errors_name_the_key() {
         (writer(r#","customPartitionColumns":["a"]"#), "Writer.customPartitionColumns: is not supported"),
         (writer(r#","customPartitionFunctions":{"a":1}"#), "Writer.customPartitionFunctions: is not supported"),
         (writer(r#","partitionColumnMapping":[{"name":"a"}]"#), "partitionColumnMapping[0].dateFormat: is missing"),
-        (writer(r#","supportDynamicPartition":true"#), "Writer.supportDynamicPartition: rows cannot be routed"),
+        (
+            writer(r#","partitionColumnMapping":[{"name":"k","dateFormat":"day"}]"#),
+            "partitionColumnMapping[0].dateFormat: \"day\" is not a date pattern",
+        ),
         (
             writer(r#","partitionColumnMapping":[{"name":"pt","dateFormat":"yyyyMMdd"}]"#),
-            "Writer.partitionColumnMapping: rows cannot be routed",
+            "Writer.partitionColumnMapping: formats \"pt\", which column does not name",
         ),
+        (
+            writer(r#","supportDynamicPartition":true,"partition":"pt=1""#),
+            "asks for rows to be routed, but partition names one for all of them",
+        ),
+        (
+            job(r#""table":"t","column":["*"],"truncate":true,"supportDynamicPartition":true"#),
+            "Writer.supportDynamicPartition: asks for rows to be routed, but column is",
+        ),
+        (writer(r#","partition":"pt={__timestamp__}""#), "{__timestamp__} needs a date pattern"),
+        (writer(r#","partition":"pt={a:day}""#), "Writer.partition: \"day\" is not a date pattern"),
+        (
+            writer(r#","partition":"pt={a}","supportDynamicPartition":false"#),
+            "Writer.supportDynamicPartition: is false, but the partition has values in braces",
+        ),
+        (writer(r#","dynamicPartitionsMax":501"#), "Writer.dynamicPartitionsMax: \"501\" is not"),
         (writer(r#","datasource":"nobody""#), "known names: kafka_prod, odps_first"),
         (writer(r#","accessId":"only the id""#), "does not give access_key"),
         (writer(r#","odpsServer":"h""#), "does not begin with http:// or https://"),
@@ -635,4 +653,24 @@ fn hostile_texts_are_errors_and_not_panics() {
             }
         }
     }
+}
+
+#[test]
+fn a_partition_may_be_made_from_each_record() {
+    let routing =
+        spec(&writer(r#","partition":"pt='{__timestamp__:yyyyMMdd}'/r=x-{tag.desc}","dynamicPartitionsMax":"9""#));
+    let routing = routing.writer.routing;
+    let names: Vec<&str> = routing.levels.iter().map(|level| level.key.as_str()).collect();
+    assert_eq!((names, routing.partitions_max), (vec!["pt", "r"], 9));
+    let [PartitionPiece::Text(text), PartitionPiece::Value { source, format, .. }] =
+        routing.levels[1].pieces.as_slice()
+    else {
+        panic!("{routing:?}")
+    };
+    assert_eq!((text.as_str(), source.to_string().as_str(), format), ("x-", "tag.desc", &None));
+    let mapped =
+        spec(&writer(r#","partitionColumnMapping":[{"name":"K","srcDateFormat":"yyyy-MM-dd","dateFormat":"yyyyMM"}]"#));
+    let mapping = &mapped.writer.routing.mapping[0];
+    assert_eq!(mapping.format, DateFormat::parse("yyyyMM").unwrap());
+    assert_eq!(mapping.source_format, Some(DateFormat::parse("yyyy-MM-dd").unwrap()));
 }

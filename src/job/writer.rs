@@ -2,18 +2,22 @@
 
 use std::time::Duration;
 
-use super::columns::writer_columns;
+use super::columns::{source_column, writer_columns};
 use super::context::{Context, Purpose};
 use super::datasource::{
     DEFAULT_NAME, JOB_NAMES, Lookup, OdpsConnection, OdpsKeys, Origin, complete, find_odps, not_configured,
 };
+use super::date_format::DateFormat;
 use super::partition;
 use super::report::Place;
+use super::routing as routed;
 use super::secret::Secret;
-use super::section::Section;
-use super::spec::{OverLength, OverLengthLog, PartitionFormat, Routing, Shape, UploadCompression, WriterSpec};
+use super::section::{Found, Section};
+use super::spec::{
+    DataFormat, OverLength, OverLengthLog, PartitionFormat, RoutedLevel, Routing, Shape, UploadCompression, WriterSpec,
+};
 use super::zone::parse_zone;
-use crate::limits::FIELD_BYTES_MAX;
+use crate::limits::{FIELD_BYTES_MAX, ROUTED_PARTITIONS_DEFAULT, ROUTED_PARTITIONS_MAX};
 
 /// A writer, and what is compared with the reader.
 #[derive(Debug)]
@@ -26,10 +30,10 @@ pub(super) struct WriterPart {
 }
 
 /// Reads the parameters; `None` when they cannot be used, which is reported.
-pub(super) fn read(section: &Section<'_>, context: &Context<'_>) -> Option<WriterPart> {
+pub(super) fn read(section: &Section<'_>, format: &DataFormat, context: &Context<'_>) -> Option<WriterPart> {
     let connection = connection(section, context);
     let table = table(section);
-    let partition = partition_text(section);
+    let partition = partition_text(section, format);
     let columns = writer_columns(section);
     let truncate = truncate(section, context);
     let empty_as_null = section.boolean("emptyAsNull").is_some_and(|found| found.value);
@@ -58,11 +62,11 @@ pub(super) fn read(section: &Section<'_>, context: &Context<'_>) -> Option<Write
     without_effect(section, context);
     section.warn_unknown();
 
-    let columns = columns?;
+    let (columns, (partition, levels)) = (columns?, partition?);
     let spec = WriterSpec {
         connection: connection?,
         table: table?,
-        partition: partition?,
+        partition,
         columns: columns.value,
         truncate: truncate?,
         empty_as_null,
@@ -77,7 +81,7 @@ pub(super) fn read(section: &Section<'_>, context: &Context<'_>) -> Option<Write
         post_sql,
         write_timeout: write_timeout
             .map_or(WRITE_TIMEOUT_DEFAULT, |found| Duration::from_millis(found.value.unsigned_abs())),
-        routing: routing?,
+        routing: Routing { levels, ..routing? },
         date_zone: date_zone?,
     };
     Some(WriterPart { spec, name: section.name().to_owned(), columns_place: columns.place })
@@ -159,13 +163,23 @@ fn table(section: &Section<'_>) -> Option<String> {
     None
 }
 
-fn partition_text(section: &Section<'_>) -> Option<String> {
+/// The partition's text, and its levels where they come from each record.
+fn partition_text(section: &Section<'_>, format: &DataFormat) -> Option<(String, Vec<RoutedLevel>)> {
     if !section.has("partition") {
-        return Some(String::new());
+        return Some((String::new(), Vec::new()));
     }
     let found = section.text("partition")?;
+    if routed::is_pattern(&found.value) {
+        let source = |name: &str| source_column(name, format).map(|(column, _)| column);
+        let advice = "write partition={column} or partition={__timestamp__:yyyyMMdd} for every level";
+        return routed::levels(&found.value, source)
+            .map_err(|why| section.error_with("partition", &found.place, why, advice))
+            .map(|levels| (found.value.trim().to_owned(), levels))
+            .ok();
+    }
     let advice = "write partition=value for every level, such as pt=20240101/type=1";
-    partition::normalise(&found.value).map_err(|why| section.error_with("partition", &found.place, why, advice)).ok()
+    let text = partition::normalise(&found.value);
+    text.map_err(|why| section.error_with("partition", &found.place, why, advice)).map(|text| (text, Vec::new())).ok()
 }
 
 /// `truncate` decides over the table's old rows, so a blank is no answer.
@@ -221,8 +235,10 @@ fn routing(section: &Section<'_>) -> Option<Routing> {
         section.error_with("partitionFormatType", &found.place, message, CUSTOM_ADVICE);
     }
     let wanted = section.boolean("supportDynamicPartition").map(|found| found.value);
+    let partitions_max = section.small("dynamicPartitionsMax", 1..=ROUTED_PARTITIONS_MAX);
     let mapping = partition_mapping(section)?;
-    fits.then_some(Routing { wanted, mapping })
+    let partitions_max = partitions_max.map_or(ROUTED_PARTITIONS_DEFAULT, |found| found.value);
+    fits.then_some(Routing { wanted, mapping, levels: Vec::new(), partitions_max })
 }
 
 fn partition_mapping(section: &Section<'_>) -> Option<Vec<PartitionFormat>> {
@@ -236,9 +252,16 @@ fn partition_mapping(section: &Section<'_>) -> Option<Vec<PartitionFormat>> {
         let entry = section.entry(&format!("partitionColumnMapping[{index}]"), item);
         let name = entry.required_text("name", "name the partition column");
         let pattern = entry.required_text("dateFormat", "write a date pattern such as yyyyMMdd");
-        let source_format = entry.text("srcDateFormat").map(|found| found.value);
+        let source_format = entry.text("srcDateFormat");
         entry.warn_unknown();
-        Some(PartitionFormat { name: name?.value, source_format, format: pattern?.value })
+        let date_format = |key: &str, found: Found<String>| {
+            DateFormat::parse(&found.value).map_err(|why| entry.error(key, &found.place, why)).ok()
+        };
+        let source_format = match source_format {
+            Some(found) => Some(date_format("srcDateFormat", found)?),
+            None => None,
+        };
+        Some(PartitionFormat { name: name?.value, source_format, format: date_format("dateFormat", pattern?)? })
     };
     items.iter().enumerate().map(format).collect()
 }

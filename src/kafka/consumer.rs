@@ -1,4 +1,4 @@
-//! Reading partitions of a topic, assigned by hand.
+//! Reading partitions of any topics, assigned by hand.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,10 +16,10 @@ use super::net::{now, sleep_until};
 use super::offsets::OffsetAt;
 use super::state::cluster::{Place, Topic};
 use super::state::fetch::{
-    Cause, Failure, Fault, FetchOptions, FetchOrder, FetchState, Progress, RangeOrder, Ready, TopicPartition,
+    Cause, Failure, Fault, FetchOptions, FetchOrder, FetchState, Position, Progress, RangeOrder, Ready, TopicPartition,
 };
 
-/// Reads partitions of one topic from given offsets on, each broker's in one stream of fetches.
+/// Reads partitions of any number of topics from given positions on, each broker's in one stream of fetches.
 ///
 /// While the caller works on one answer, the next one of the same broker is on its way: at most
 /// [`ConsumerConfig::buffer_bytes_max`] bytes are fetched ahead. Nothing runs between calls but the requests that are
@@ -27,7 +27,6 @@ use super::state::fetch::{
 #[derive(Debug)]
 pub struct Consumer {
     client: Client,
-    topic: Arc<str>,
     isolation: Isolation,
     fetch_patience: Duration,
     lane: Lane,
@@ -46,10 +45,14 @@ enum Event {
 /// How far one partition is.
 #[derive(Clone, Debug)]
 pub struct PartitionProgress {
+    /// The topic.
+    pub topic: Arc<str>,
     /// The partition.
     pub partition: i32,
     /// The offset after everything that has been handed out by [`Consumer::next`].
     pub position: i64,
+    /// The leader epoch of the last batch before the position, which is committed with it; none when unknown.
+    pub leader_epoch: Option<i32>,
     /// The end of the partition as of the last answer; -1 before the first.
     pub high_watermark: i64,
     /// The end under read_committed as of the last answer; -1 before the first.
@@ -67,11 +70,9 @@ pub struct PartitionProgress {
 }
 
 impl Consumer {
-    /// A consumer of `topic` that reads each (partition, offset) of `start` from that offset on. Asks nothing yet; of a
-    /// partition named twice the last entry counts.
-    pub fn new(client: &Client, config: ConsumerConfig, topic: &str, start: &[(i32, i64)]) -> Self {
+    /// A consumer without partitions. Asks nothing yet; [`Consumer::assign`] says what to read.
+    pub fn new(client: &Client, config: ConsumerConfig) -> Self {
         let core = &client.core;
-        let topic: Arc<str> = topic.into();
         let serial = core.next_serial();
         let options = FetchOptions {
             isolation: config.isolation,
@@ -86,25 +87,42 @@ impl Consumer {
             unknown_deadline: core.config.unknown_topic_deadline,
             seed: serial,
         };
-        let mut state = FetchState::new(options);
-        let at = now();
-        for (partition, offset) in start {
-            let partition = TopicPartition { topic: topic.clone(), partition: *partition };
-            state.assign(at, partition, *offset);
-        }
-        // What the client knows already saves a question.
-        let known = core.cluster().topic(&topic).filter(|known| known.error.is_ok()).cloned();
-        if let Some(known) = known {
-            state.handle_metadata(at, &topic, Ok(&known));
-        }
         Self {
             client: client.clone(),
-            topic,
             isolation: config.isolation,
             fetch_patience: core.config.request_timeout + Duration::from_millis(config.wait_ms_max.into()),
             lane: Lane::Fetch(serial),
-            state,
+            state: FetchState::new(options),
             tasks: JoinSet::new(),
+        }
+    }
+
+    /// A consumer of one topic: [`Consumer::new`] and [`Consumer::assign`].
+    pub fn of_topic<P>(client: &Client, config: ConsumerConfig, topic: &str, start: &[(i32, P)]) -> Self
+    where
+        P: Into<Position> + Copy,
+    {
+        let mut consumer = Self::new(client, config);
+        consumer.assign(topic, start);
+        consumer
+    }
+
+    /// Reads partitions of `topic` from these positions on: (partition, offset) pairs, or a [`Position`] in place of the
+    /// offset. Adds to what is assigned; a partition that is assigned already, or has failed, is moved, and what was fetched for it
+    /// is dropped. Of a partition named twice the last entry counts.
+    pub fn assign<P>(&mut self, topic: &str, start: &[(i32, P)])
+    where
+        P: Into<Position> + Copy,
+    {
+        let (at, topic): (_, Arc<str>) = (now(), topic.into());
+        for (partition, position) in start {
+            let partition = TopicPartition { topic: topic.clone(), partition: *partition };
+            self.state.assign(at, partition, *position);
+        }
+        // What the client knows already saves a question.
+        let known = self.client.core.cluster().topic(&topic).filter(|known| known.error.is_ok()).cloned();
+        if let Some(known) = known {
+            self.state.handle_metadata(at, &topic, Ok(&known));
         }
     }
 
@@ -147,44 +165,46 @@ impl Consumer {
         }
     }
 
-    /// Reads a partition from `offset` on, also one that was not assigned or has failed. Drops what was fetched for it.
-    pub fn seek(&mut self, partition: i32, offset: i64) {
-        self.state.assign(now(), self.key(partition), offset);
+    /// Reads a partition from `position` on, also one that was not assigned or has failed. Drops what was fetched for it.
+    pub fn seek(&mut self, topic: &str, partition: i32, position: impl Into<Position>) {
+        self.assign(topic, &[(partition, position.into())]);
     }
 
     /// Stops fetching partitions and handing them out, until [`Consumer::resume`].
-    pub fn pause(&mut self, partitions: &[i32]) {
-        for partition in partitions {
-            self.state.pause(&self.key(*partition));
+    pub fn pause(&mut self, topic: &str, partitions: &[i32]) {
+        for partition in keys(topic, partitions) {
+            self.state.pause(&partition);
         }
     }
 
     /// Goes on with paused partitions where they stopped.
-    pub fn resume(&mut self, partitions: &[i32]) {
-        for partition in partitions {
-            self.state.resume(&self.key(*partition));
+    pub fn resume(&mut self, topic: &str, partitions: &[i32]) {
+        for partition in keys(topic, partitions) {
+            self.state.resume(&partition);
         }
     }
 
     /// Reads partitions no more, and drops what was fetched for them.
-    pub fn remove(&mut self, partitions: &[i32]) {
-        for partition in partitions {
-            self.state.remove(&self.key(*partition));
+    pub fn remove(&mut self, topic: &str, partitions: &[i32]) {
+        for partition in keys(topic, partitions) {
+            self.state.remove(&partition);
         }
     }
 
-    /// How far each partition is, by number.
+    /// How far each partition is, by topic and number.
     pub fn progress(&self) -> Vec<PartitionProgress> {
         self.state.progress().map(|progress| self.describe(progress)).collect()
     }
 
-    /// The topic.
-    pub fn topic(&self) -> &str {
-        &self.topic
+    /// The position after everything that [`Consumer::next`] has handed out for a partition, with its leader epoch: what a
+    /// group commits once that is dealt with. None for a partition that is not assigned.
+    pub fn position(&self, topic: &str, partition: i32) -> Option<Position> {
+        self.state.position(&TopicPartition { topic: topic.into(), partition })
     }
 
-    fn key(&self, partition: i32) -> TopicPartition {
-        TopicPartition { topic: self.topic.clone(), partition }
+    /// The partitions that are assigned, paused and failed ones included, in order.
+    pub fn assignment(&self) -> Vec<TopicPartition> {
+        self.state.assignment().cloned().collect()
     }
 
     /// Starts every request that is due.
@@ -222,8 +242,10 @@ impl Consumer {
         let partition = &progress.partition;
         let waiting_on = progress.trouble.as_ref().map(|cause| self.cause_error(partition, cause).to_string());
         PartitionProgress {
+            topic: partition.topic.clone(),
             partition: partition.partition,
-            position: progress.position,
+            position: progress.position.offset,
+            leader_epoch: progress.position.leader_epoch,
             high_watermark: progress.high_watermark,
             last_stable_offset: progress.last_stable_offset,
             log_start_offset: progress.log_start_offset,
@@ -272,6 +294,11 @@ impl Drop for Consumer {
     fn drop(&mut self) {
         self.client.core.close_lane(self.lane);
     }
+}
+
+fn keys(topic: &str, partitions: &[i32]) -> impl Iterator<Item = TopicPartition> {
+    let topic: Arc<str> = topic.into();
+    partitions.iter().map(move |partition| TopicPartition { topic: topic.clone(), partition: *partition })
 }
 
 fn out_of_range(position: i64, log_start: i64, end: i64) -> Error {

@@ -27,6 +27,7 @@ pub struct Fetched {
     /// The first offset that still exists; -1 when the broker does not say (before Kafka 1.0).
     pub log_start_offset: i64,
     position: i64,
+    leader_epoch: Option<i32>,
     bytes: usize,
     batches: Batches,
     filter: Option<AbortedFilter>,
@@ -46,6 +47,7 @@ impl Fetched {
             last_stable_offset: data.last_stable_offset,
             log_start_offset: data.log_start_offset,
             position: data.position,
+            leader_epoch: data.position_epoch,
             bytes: data.records.len_bytes(),
             batches: data.records.batches(),
             filter,
@@ -84,9 +86,13 @@ impl Fetched {
             if is_shown && batch.next_offset() > self.position {
                 let records = batch.decode(decompressor).map_err(at)?.starting_at(self.position);
                 self.position = batch.next_offset();
+                self.leader_epoch = batch.leader_epoch();
                 return Ok(Some(records));
             }
-            self.position = self.position.max(batch.next_offset());
+            if batch.next_offset() > self.position {
+                self.position = batch.next_offset();
+                self.leader_epoch = batch.leader_epoch();
+            }
         }
         Ok(None)
     }
@@ -104,6 +110,11 @@ impl Fetched {
     /// what compaction removed.
     pub const fn position(&self) -> i64 {
         self.position
+    }
+
+    /// The leader epoch of the last batch below [`Fetched::position`], which is committed with it; none when unknown.
+    pub const fn leader_epoch(&self) -> Option<i32> {
+        self.leader_epoch
     }
 
     /// Bytes of the records as the broker sent them.

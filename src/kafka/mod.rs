@@ -3,7 +3,7 @@
 //! | Start here | For |
 //! |---|---|
 //! | [`Client`] | one cluster: topics, offsets by time, committed offsets, groups, appending batches |
-//! | [`Consumer`] | reading partitions from given offsets: [`Consumer::next`] gives [`Fetched`], which gives [`record::Records`] |
+//! | [`Consumer`] | reading partitions of any topics from given positions: [`Consumer::next`] gives [`Fetched`], which gives [`record::Records`] |
 //! | [`ClientConfig`], [`ConsumerConfig`] | addresses, patience, sizes |
 //! | [`Error`] | what went wrong, where, and whether to try again |
 //! | [`record`], [`msg`], [`state`] | the parts: log formats, messages, sans-io machines; public for tools and tests |
@@ -18,7 +18,8 @@
 //! use forebay::kafka::{Client, ClientConfig, Consumer, ConsumerConfig};
 //!
 //! let client = Client::connect(ClientConfig::new(["kafka-1:9092"])).await?;
-//! let mut consumer = Consumer::new(&client, ConsumerConfig::default(), "orders", &[(0, 0), (1, 0)]);
+//! let mut consumer = Consumer::new(&client, ConsumerConfig::default());
+//! consumer.assign("orders", &[(0, 0), (1, 0)]);
 //! let mut decompressor = Decompressor::new(64 * 1024 * 1024);
 //! loop {
 //!     let mut fetched = consumer.next().await?;
@@ -64,4 +65,5 @@ pub use msg::{ErrorCode, Isolation, LogDirPartition, TopicId, VersionTable};
 pub use offsets::{CommittedOffset, ListedOffset, OffsetAt, OffsetToCommit};
 pub use producer::Acks;
 pub use security::{PemSource, SecurityConfig, SecurityProtocol, TlsVersions};
+pub use state::fetch::{Position, TopicPartition};
 pub use state::sasl::{Mechanism, Secret};

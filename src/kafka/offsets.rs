@@ -170,7 +170,7 @@ impl Client {
         topics: Option<Vec<(Arc<str>, Vec<i32>)>>,
     ) -> Result<Vec<CommittedOffset>, Error> {
         let group: Arc<str> = group.into();
-        let call = OffsetFetchCall { group: group.clone(), topics };
+        let call = OffsetFetchCall { group: group.clone(), topics, member: None };
         let mut patience = self.core.patience();
         loop {
             match self.fetch_offsets_once(&group, &call).await {

@@ -42,6 +42,15 @@ pub enum TargetState {
     Unchanged,
     /// This run's rows.
     Committed,
+    /// Rows are routed to partitions, each is committed by itself, and one could not be.
+    Partly {
+        /// The partitions that hold this run's rows.
+        committed: Vec<String>,
+        /// How many partitions the run has.
+        of: usize,
+        /// The partition of which it is not known.
+        unknown: Option<String>,
+    },
     /// Not known: the session's status could not be read after the commit was sent.
     Unknown {
         /// The upload session.
@@ -54,6 +63,13 @@ impl fmt::Display for TargetState {
         match self {
             Self::Unchanged => f.write_str("unchanged"),
             Self::Committed => f.write_str("committed"),
+            Self::Partly { committed, of, unknown } => {
+                write!(f, "{} of {of} partitions committed: {}", committed.len(), committed.join(" "))?;
+                match unknown {
+                    Some(partition) => write!(f, "; not known: {partition}"),
+                    None => Ok(()),
+                }
+            }
             Self::Unknown { session } => write!(f, "unknown, session {session}"),
         }
     }

@@ -1,36 +1,43 @@
-//! One lane of a bounded job: fetches some of the partitions, converts their records, and fills one block after another.
+//! One lane of a bounded job: fetches some of the partitions, converts their records, and fills one block after another, or
+//! one for each partition that rows are routed to.
 //!
-//! A lane has an own consumer and sends one block at a time. A block that fails is read from Kafka again, range by range
-//! in the order in which it was encoded, and sent again under the same id: the same bytes, without a copy in memory.
+//! A block that fails is read from Kafka again, range by range in the order in which it was encoded, and sent again under the
+//! same id: the same bytes, without a copy in memory. While it is, no other block of the lane is half-sent, so that none idles.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::block::{CHUNK_BYTES, Destination, OpenBlock, SendError};
-use super::convert::Converter;
+use super::block::{CHUNK_BYTES, OpenBlock, SendError, Sent};
+use super::blocks::Blocks;
+use super::convert::{Converter, Dirty};
 use super::dirty;
 use super::end::EndRule;
 use super::error::{RunError, RunErrorKind};
 use super::ledger::{BlockContent, Ledger, NotContiguous};
 use super::plan::{PartitionRange, Target};
 use super::rate::RateLimit;
+use super::sessions::Sessions;
+use super::stall::{Stage, StageBoard};
 use super::stats::{Delta, Stats};
 use crate::job::DirtyLimit;
 use crate::kafka::record::{Decompressor, Record};
 use crate::kafka::{self, Client, Consumer, ConsumerConfig, Fetched};
-use crate::limits::{BLOCKS_PER_SESSION_MAX, DECOMPRESSED_BATCH_BYTES_MAX};
+use crate::limits::DECOMPRESSED_BATCH_BYTES_MAX;
+use crate::tunnel::session::{Next, Retry, RetryPolicy};
 
 /// A request with nothing to send is ended before the server cuts it at 120 s.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
-/// First and longest pause before a failed block is sent again.
-const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(64));
+/// How long a lane waits for one thing before it looks at the others.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// Ranges that one block may consist of; beyond it the block is closed, so that the account stays small.
 const SEGMENTS_MAX: usize = 10_000;
+
+/// The same where a lane fills many blocks at once.
+const ROUTED_SEGMENTS_MAX: usize = 500;
 
 /// What all lanes of a job have in common.
 #[derive(Debug)]
@@ -42,46 +49,38 @@ pub(super) struct Shared {
     pub(super) end_changed: Notify,
     pub(super) rate: Mutex<RateLimit>,
     pub(super) dirty_limit: DirtyLimit,
-    pub(super) next_block: AtomicU32,
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) stages: StageBoard,
 }
 
 impl Shared {
     pub(super) fn end(&self) -> MutexGuard<'_, EndRule> {
         self.end.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn block_id(&self) -> Result<u32, RunError> {
-        let id = self.next_block.fetch_add(1, Ordering::Relaxed);
-        if id < BLOCKS_PER_SESSION_MAX {
-            return Ok(id);
-        }
-        let message =
-            format!("the job needs more than {BLOCKS_PER_SESSION_MAX} blocks, the most one upload session has");
-        Err(RunError::new(RunErrorKind::Failed, message).advise("raise blockSizeInMB, or split the range"))
-    }
 }
 
 /// One lane and what it works with.
 #[derive(Debug)]
 pub(super) struct Lane {
+    /// Its number, from 0.
+    pub(super) number: usize,
     pub(super) client: Client,
     pub(super) consumer_config: ConsumerConfig,
     pub(super) converter: Converter,
-    pub(super) destination: Destination,
+    /// Time allowed for one piece to be taken, and for the answer after the last.
+    pub(super) write_timeout: Duration,
     pub(super) shared: Arc<Shared>,
     pub(super) block_bytes: u64,
-    pub(super) attempts_max: u32,
+    /// How a failing block is repeated.
+    pub(super) retry: RetryPolicy,
+    /// Requests that this lane may have open at once.
+    pub(super) requests_max: usize,
+    /// Bytes that may wait in all of its blocks.
+    pub(super) pending_max: usize,
     /// Records and bytes after which a speed limit is charged, so that no single pause is long.
     pub(super) slice_records: u64,
     /// See `slice_records`.
     pub(super) slice_bytes: u64,
-}
-
-/// How far a lane has come with the block at hand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Delivery {
-    Piece,
-    Finish,
 }
 
 impl Lane {
@@ -93,10 +92,10 @@ impl Lane {
             .filter(|range| !self.shared.end().reached(range.partition))
             .map(|range| (range.partition, range.begin))
             .collect();
-        let mut consumer = Consumer::new(&self.client, self.consumer_config.clone(), &self.shared.topic, &starts);
+        let mut consumer = Consumer::of_topic(&self.client, self.consumer_config.clone(), &self.shared.topic, &starts);
         let mut open: Vec<i32> = starts.iter().map(|(partition, _)| *partition).collect();
         let mut decompressor = Decompressor::new(DECOMPRESSED_BATCH_BYTES_MAX);
-        let mut block = OpenBlock::default();
+        let mut blocks = Blocks::default();
         loop {
             let (ended, wake) = {
                 let mut end = self.shared.end();
@@ -111,7 +110,7 @@ impl Lane {
                 open.retain(|partition| {
                     let reached = end.reached(*partition);
                     if reached {
-                        consumer.remove(&[*partition]);
+                        consumer.remove(&self.shared.topic, &[*partition]);
                     }
                     !reached
                 });
@@ -121,25 +120,51 @@ impl Lane {
                 break;
             }
             let changed = self.shared.end_changed.notified();
-            let idle = block.idle_since().map(|since| since + IDLE_MAX);
-            let wake = [wake.filter(|at| *at > Instant::now()), idle].into_iter().flatten().min();
+            let idle = blocks.idle_at(IDLE_MAX);
             let waited = Instant::now();
+            let look = Some(waited + LOOK_EVERY);
+            let wake = [wake.filter(|at| *at > waited), idle, look].into_iter().flatten().min();
+            self.enter(Stage::Source, self.whom(&consumer, &open));
             tokio::select! {
                 fetched = consumer.next() => {
                     self.shared.stats.add_reader_wait(waited.elapsed());
                     let fetched = fetched.map_err(|error| kafka_error(&error))?;
-                    self.take(fetched, &mut decompressor, &mut block, &mut ledger).await?;
+                    if fetched.bytes() > 0 {
+                        self.shared.stages.moved(self.number);
+                    }
+                    self.take(fetched, &mut decompressor, &mut blocks, &mut ledger).await?;
                 }
                 () = changed => {}
                 () = sleep_until(wake) => {
-                    if block.idle_since().is_some_and(|since| since.elapsed() >= IDLE_MAX) {
-                        self.close(&mut block, &mut ledger).await?;
+                    for key in blocks.idle(IDLE_MAX, None) {
+                        self.close(&mut blocks, &key, &mut ledger).await?;
                     }
                 }
             }
         }
-        self.close(&mut block, &mut ledger).await?;
+        for key in blocks.keys() {
+            self.close(&mut blocks, &key, &mut ledger).await?;
+        }
+        self.shared.stages.leave(self.number);
         Ok(ledger)
+    }
+
+    fn enter(&self, stage: Stage, on: String) {
+        self.shared.stages.enter(self.number, stage, Instant::now(), on);
+    }
+
+    /// Which partitions a lane waits for, and why, where that is known.
+    fn whom(&self, consumer: &Consumer, open: &[i32]) -> String {
+        let troubled = consumer.progress().into_iter().find_map(|progress| {
+            progress
+                .waiting_on
+                .map(|why| format!("partition {} of topic {}: {why}", progress.partition, self.shared.topic))
+        });
+        troubled.unwrap_or_else(|| {
+            let shown: Vec<String> = open.iter().take(5).map(i32::to_string).collect();
+            let more = if open.len() > shown.len() { ", …" } else { "" };
+            format!("topic {} partitions {}{more} give no records", self.shared.topic, shown.join(", "))
+        })
     }
 
     /// Converts what one fetch brought for one partition.
@@ -147,51 +172,71 @@ impl Lane {
         &self,
         mut fetched: Fetched,
         decompressor: &mut Decompressor,
-        block: &mut OpenBlock,
+        blocks: &mut Blocks,
         ledger: &mut Ledger,
     ) -> Result<(), RunError> {
         let partition = fetched.partition;
+        let routed = self.converter.is_routed();
         let mut position = fetched.position();
+        let first = position;
         let mut over = false;
         while !over {
             let records = fetched.next_records(decompressor).map_err(|error| kafka_error(&error))?;
             let Some(records) = records else { break };
             let mut delta = Delta::default();
             let target = self.shared.end().target(partition);
+            self.enter(Stage::Convert, String::new());
             for record in records.iter() {
                 let record = record.map_err(|error| self.damaged(partition, &error))?;
                 if self.past_target(target, partition, &record) {
                     over = true;
                     break;
                 }
-                self.row(partition, &record, block, &mut delta)?;
+                self.row(partition, &record, blocks, &mut delta)?;
                 if delta.records_read >= self.slice_records || delta.bytes_read >= self.slice_bytes {
                     self.account(&std::mem::take(&mut delta)).await;
                 }
-                if block.rows.pending_bytes() >= CHUNK_BYTES {
-                    block.content.extend(partition, position, record.offset.saturating_add(1));
-                    position = record.offset.saturating_add(1);
-                    self.deliver(block, Delivery::Piece).await?;
-                    if block.bytes >= self.block_bytes || block.content.segments().len() >= SEGMENTS_MAX {
-                        self.close(block, ledger).await?;
+                let waiting = blocks.count_last();
+                if waiting >= CHUNK_BYTES {
+                    if !routed {
+                        let next = record.offset.saturating_add(1);
+                        if let Some(block) = blocks.last() {
+                            block.content.extend(partition, position, next);
+                        }
+                        position = next;
                     }
+                    let key = blocks.current();
+                    self.deliver(blocks, &key, ledger).await?;
+                } else if blocks.pending() > self.pending_max
+                    && let Some(key) = blocks.largest()
+                {
+                    self.deliver(blocks, &key, ledger).await?;
                 }
             }
             let reached = self.cut_at_target(partition, fetched.position());
             if !over {
-                block.content.extend(partition, position, reached);
+                if !routed {
+                    blocks.pick("", &self.shared.sessions)?.content.extend(partition, position, reached);
+                }
                 position = position.max(reached);
             }
             self.account(&delta).await;
-            if block.idle_since().is_some_and(|since| since.elapsed() >= IDLE_MAX) {
-                self.close(block, ledger).await?;
+            for key in blocks.idle(IDLE_MAX, None) {
+                self.close(blocks, &key, ledger).await?;
             }
         }
         if over {
             // Everything from here to the target is past it or holds no record.
             let target = self.cut_at_target(partition, i64::MAX);
-            block.content.extend(partition, position, target);
+            if !routed {
+                blocks.pick("", &self.shared.sessions)?.content.extend(partition, position, target);
+            }
             position = position.max(target);
+        }
+        if routed {
+            let mut passed = BlockContent::default();
+            passed.extend(partition, first, position);
+            ledger.handle_skipped(&passed).map_err(not_contiguous)?;
         }
         let log_end = match self.consumer_config.isolation {
             kafka::Isolation::ReadCommitted => fetched.last_stable_offset,
@@ -202,35 +247,55 @@ impl Lane {
         Ok(())
     }
 
-    fn row(
-        &self,
-        partition: i32,
-        record: &Record<'_>,
-        block: &mut OpenBlock,
-        delta: &mut Delta,
-    ) -> Result<(), RunError> {
+    fn row(&self, partition: i32, record: &Record<'_>, blocks: &mut Blocks, delta: &mut Delta) -> Result<(), RunError> {
         let bytes =
             (record.key.map_or(0, <[u8]>::len) as u64).saturating_add(record.value.map_or(0, <[u8]>::len) as u64);
         delta.records_read = delta.records_read.saturating_add(1);
         delta.bytes_read = delta.bytes_read.saturating_add(bytes);
-        match self.converter.convert(partition, record, &mut block.rows, delta) {
-            Ok(()) => {
+        let mut refused = None;
+        let sessions = &self.shared.sessions;
+        let converted = self.converter.convert_into(partition, record, delta, |key| match blocks.pick(key, sessions) {
+            Ok(block) => Some(&mut block.rows),
+            Err(error) => {
+                refused = Some(error);
+                None
+            }
+        });
+        if let Some(error) = refused {
+            return Err(error);
+        }
+        match converted {
+            Ok(_) => {
                 delta.rows_encoded = delta.rows_encoded.saturating_add(1);
-                block.content.rows = block.content.rows.saturating_add(1);
+                if let Some(block) = blocks.last() {
+                    block.content.rows = block.content.rows.saturating_add(1);
+                    if self.converter.is_routed() {
+                        block.content.extend_sparse(partition, record.offset);
+                    }
+                }
                 Ok(())
             }
-            Err(reason) => {
-                let before = self.shared.stats.dirty_records().saturating_add(delta.dirty_records);
-                delta.dirty_records = delta.dirty_records.saturating_add(1);
-                delta.dirty_bytes = delta.dirty_bytes.saturating_add(bytes);
-                if before < dirty::SHOWN_MAX {
-                    log::error!("{}", dirty::log_text(&self.shared.topic, partition, record, &reason));
-                }
-                let read = self.shared.stats.snapshot().records_read.saturating_add(delta.records_read);
-                dirty::check_count(self.shared.dirty_limit, before.saturating_add(1), read)
-                    .map_err(|passed| RunError::new(RunErrorKind::DirtyLimit, passed.to_string()))
-            }
+            Err(reason) => self.dirty(partition, record, bytes, delta, &reason),
         }
+    }
+
+    fn dirty(
+        &self,
+        partition: i32,
+        record: &Record<'_>,
+        bytes: u64,
+        delta: &mut Delta,
+        reason: &Dirty,
+    ) -> Result<(), RunError> {
+        let before = self.shared.stats.dirty_records().saturating_add(delta.dirty_records);
+        delta.dirty_records = delta.dirty_records.saturating_add(1);
+        delta.dirty_bytes = delta.dirty_bytes.saturating_add(bytes);
+        if before < dirty::SHOWN_MAX {
+            log::error!("{}", dirty::log_text(&self.shared.topic, partition, record, reason));
+        }
+        let read = self.shared.stats.snapshot().records_read.saturating_add(delta.records_read);
+        dirty::check_count(self.shared.dirty_limit, before.saturating_add(1), read)
+            .map_err(|passed| RunError::new(RunErrorKind::DirtyLimit, passed.to_string()))
     }
 
     /// Whether a record lies at or past the end of its partition's range. The first record at or after an end time that
@@ -266,113 +331,241 @@ impl Lane {
             rate.handle_taken(delta.bytes_read, delta.records_read, now)
         };
         if !pause.is_zero() {
+            self.enter(Stage::SpeedLimit, "the job's own".to_owned());
             tokio::time::sleep(pause).await;
         }
     }
 
-    /// Ends the block at hand and enters it into the account.
-    async fn close(&self, block: &mut OpenBlock, ledger: &mut Ledger) -> Result<(), RunError> {
-        if block.content.rows == 0 && block.id.is_none() {
-            ledger.handle_skipped(&block.content).map_err(not_contiguous)?;
-        } else {
-            self.deliver(block, Delivery::Finish).await?;
-            let id = block.id.unwrap_or_default();
-            ledger.handle_uploaded(id, &block.content).map_err(not_contiguous)?;
-            log::debug!("block {id}: {} rows, {} bytes", block.content.rows, block.bytes);
+    /// Sends the complete rows of a block, and ends it when it is large enough.
+    async fn deliver(&self, blocks: &mut Blocks, key: &str, ledger: &mut Ledger) -> Result<(), RunError> {
+        let ready = match blocks.get(key) {
+            Some(block) if block.idle_since().is_some() => true,
+            Some(_) => self.open(blocks, key, ledger).await?,
+            None => false,
+        };
+        if ready {
+            if let Some(block) = blocks.get(key) {
+                block.take_piece();
+            }
+            self.push(blocks, key, ledger).await?;
+            blocks.count(key);
         }
-        *block = OpenBlock::default();
+        self.repair(blocks, ledger).await?;
+        let segments_max = if self.converter.is_routed() { ROUTED_SEGMENTS_MAX } else { SEGMENTS_MAX };
+        let full = blocks
+            .get(key)
+            .is_some_and(|block| block.bytes >= self.block_bytes || block.content.segments().len() >= segments_max);
+        if full { self.close(blocks, key, ledger).await } else { Ok(()) }
+    }
+
+    /// Opens the request of a block, which may end another's. Says whether it is open.
+    async fn open(&self, blocks: &mut Blocks, key: &str, ledger: &mut Ledger) -> Result<bool, RunError> {
+        let sessions = &self.shared.sessions;
+        let Some(target) = blocks.get(key).map(|block| Arc::clone(&block.target)) else { return Ok(false) };
+        self.enter(Stage::Upload, format!("a session for {}", if key.is_empty() { "the table" } else { key }));
+        let upload = sessions.upload(&target).await?;
+        let permit = loop {
+            if blocks.requests() < self.requests_max
+                && let Some(permit) = sessions.try_permit()
+            {
+                break permit;
+            }
+            match blocks.least_recent(key) {
+                Some(other) => self.end(blocks, &other, ledger).await?,
+                None => {
+                    self.enter(Stage::Upload, "a free slot: the service asked for fewer blocks at once".to_owned());
+                    break sessions.permit().await;
+                }
+            }
+        };
+        let Some(block) = blocks.get(key) else { return Ok(false) };
+        let id = match block.id {
+            Some(id) => id,
+            None => target.block_id()?,
+        };
+        block.open(upload, id, permit);
+        Ok(true)
+    }
+
+    /// Hands over the piece that was taken from a block; meanwhile other blocks of the lane are not left idle.
+    async fn push(&self, blocks: &mut Blocks, key: &str, ledger: &mut Ledger) -> Result<(), RunError> {
+        let begin = Instant::now();
+        loop {
+            let Some(block) = blocks.get(key) else { return Ok(()) };
+            self.enter(Stage::Upload, format!("{}: the tunnel server takes nothing", block.name()));
+            match block.push(&self.shared.stats, LOOK_EVERY.min(self.write_timeout)).await {
+                Ok(Sent::All) => break,
+                Ok(Sent::Waiting) if begin.elapsed() >= self.write_timeout => {
+                    block.failed = Some(SendError::TimedOut(self.write_timeout));
+                    return Ok(());
+                }
+                Ok(Sent::Waiting) => {
+                    for idle in blocks.idle(IDLE_MAX, Some(key)) {
+                        self.end(blocks, &idle, ledger).await?;
+                    }
+                }
+                Err(error) => {
+                    block.failed = Some(error);
+                    return Ok(());
+                }
+            }
+        }
+        self.shared.stages.moved(self.number);
+        self.enter(Stage::Convert, String::new());
         Ok(())
     }
 
-    /// Sends a piece or the end of a block; where that fails, sends the whole block again until the attempts are used up.
-    async fn deliver(&self, block: &mut OpenBlock, delivery: Delivery) -> Result<(), RunError> {
-        let id = match block.id {
-            Some(id) => id,
-            None => *block.id.insert(self.shared.block_id()?),
-        };
-        let mut result = self.send(block, id, delivery).await;
-        let mut attempt = 1_u32;
-        let mut backoff = BACKOFF.0;
-        loop {
-            let error = match result {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
-            };
-            if !error.is_retriable() || attempt >= self.attempts_max {
-                return Err(upload_error(id, attempt, &error));
+    /// Ends a block whose request is open, once: where that fails, the block is marked and stays.
+    async fn end(&self, blocks: &mut Blocks, key: &str, ledger: &mut Ledger) -> Result<(), RunError> {
+        let Some(block) = blocks.get(key) else { return Ok(()) };
+        self.enter(Stage::Upload, format!("{}: its end and the answer", block.name()));
+        match block.finish(&self.shared.stats, self.write_timeout).await {
+            Ok(()) => {
+                self.shared.stages.moved(self.number);
+                self.shared.sessions.handle_success();
+                match blocks.remove(key) {
+                    Some(block) => self.enter_uploaded(&block, ledger),
+                    None => Ok(()),
+                }
             }
-            if !error.is_throttled() {
-                attempt = attempt.saturating_add(1);
+            Err(error) => {
+                block.failed = Some(error);
+                Ok(())
             }
-            let pause = backoff.max(error.retry_after());
-            log::warn!("block {id}: {error}; sending it again from its first offset in {} s", pause.as_secs());
-            tokio::time::sleep(pause).await;
-            backoff = backoff.saturating_mul(2).min(BACKOFF.1);
-            self.shared.stats.add_resent_block();
-            block.restart();
-            result = self.replay(block, id, delivery).await?;
         }
     }
 
-    async fn send(&self, block: &mut OpenBlock, id: u32, delivery: Delivery) -> Result<(), SendError> {
-        match delivery {
-            Delivery::Piece => block.send(&self.destination, id).await,
-            Delivery::Finish => block.finish(&self.destination, id).await,
+    fn enter_uploaded(&self, block: &OpenBlock, ledger: &mut Ledger) -> Result<(), RunError> {
+        let id = block.id.unwrap_or_default();
+        log::debug!("{}: {} rows, {} bytes", block.name(), block.content.rows, block.bytes);
+        if self.converter.is_routed() {
+            ledger.handle_block(&block.target.key, id, block.content.rows);
+            return Ok(());
         }
+        ledger.handle_uploaded(id, &block.content).map_err(not_contiguous)
+    }
+
+    /// Ends a block and enters it into the account.
+    async fn close(&self, blocks: &mut Blocks, key: &str, ledger: &mut Ledger) -> Result<(), RunError> {
+        let Some(block) = blocks.get(key) else { return Ok(()) };
+        if block.content.rows == 0 && block.id.is_none() {
+            if let Some(block) = blocks.remove(key)
+                && !self.converter.is_routed()
+            {
+                ledger.handle_skipped(&block.content).map_err(not_contiguous)?;
+            }
+            return Ok(());
+        }
+        let is_open = block.idle_since().is_some();
+        if is_open || self.open(blocks, key, ledger).await? {
+            self.end(blocks, key, ledger).await?;
+        }
+        self.repair(blocks, ledger).await
+    }
+
+    /// Sends every block again that failed, one after the other; the others are ended before, so that none idles meanwhile.
+    async fn repair(&self, blocks: &mut Blocks, ledger: &mut Ledger) -> Result<(), RunError> {
+        while let Some(failed) = blocks.failed() {
+            while let Some(open) = blocks.least_recent(&failed) {
+                self.end(blocks, &open, ledger).await?;
+            }
+            if let Some(mut block) = blocks.remove(&failed) {
+                self.resend(&mut block).await?;
+                self.enter_uploaded(&block, ledger)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a failed block again and sends it, as often as its failures allow.
+    async fn resend(&self, block: &mut OpenBlock) -> Result<(), RunError> {
+        let start = Instant::now();
+        let id = block.id.unwrap_or_default();
+        let seed = u64::from(id).wrapping_mul(31).wrapping_add(self.number as u64);
+        let mut retry = Retry::new(self.retry, Duration::ZERO, seed);
+        while let Some(error) = block.failed.take() {
+            block.restart();
+            if error.wants_fewer() {
+                self.shared.sessions.handle_throttled();
+            }
+            let now = start.elapsed();
+            let Next::At(at) = retry.after(now, error.fault()) else {
+                return Err(upload_error(block, retry.attempts(), &error));
+            };
+            let pause = at.saturating_sub(now);
+            let name = block.name();
+            log::warn!("{name}: {error}; sending it again from its first offset in {:.1} s", pause.as_secs_f64());
+            self.enter(Stage::Upload, format!("{name}, which failed {} times: {error}", retry.attempts()));
+            tokio::time::sleep(pause).await;
+            self.shared.stats.add_resent_block();
+            let upload = self.shared.sessions.upload(&block.target).await?;
+            let permit = self.shared.sessions.permit().await;
+            block.open(upload, id, permit);
+            block.failed = self.replay(block).await?.err();
+        }
+        self.shared.sessions.handle_success();
+        self.shared.stages.moved(self.number);
+        Ok(())
     }
 
     /// Reads the block's ranges from Kafka again and encodes them in the same order. The outer error is final, the inner
     /// one the block's.
-    async fn replay(
-        &self,
-        block: &mut OpenBlock,
-        id: u32,
-        delivery: Delivery,
-    ) -> Result<Result<(), SendError>, RunError> {
+    async fn replay(&self, block: &mut OpenBlock) -> Result<Result<(), SendError>, RunError> {
         let content = block.content.clone();
-        let rows = match self.replay_ranges(block, id, &content).await? {
+        let rows = match self.replay_ranges(block, &content).await? {
             Ok(rows) => rows,
             Err(error) => return Ok(Err(error)),
         };
         if rows != content.rows {
             let message = format!(
-                "block {id} gave {rows} rows when it was read from Kafka again, and {} before: records are gone",
+                "{} gave {rows} rows when it was read from Kafka again, and {} before: records are gone",
+                block.name(),
                 content.rows
             );
             return Err(RunError::new(RunErrorKind::SafetyStop, message)
                 .advise("records were deleted or compacted while the job ran; run it again"));
         }
-        Ok(self.send(block, id, delivery).await)
+        Ok(block.finish(&self.shared.stats, self.write_timeout).await)
     }
 
     async fn replay_ranges(
         &self,
         block: &mut OpenBlock,
-        id: u32,
         content: &BlockContent,
     ) -> Result<Result<u64, SendError>, RunError> {
         let mut decompressor = Decompressor::new(DECOMPRESSED_BATCH_BYTES_MAX);
         let mut ignored = Delta::default();
         let mut rows = 0_u64;
+        let key = block.target.key.clone();
         for segment in content.segments() {
             let start = [(segment.partition, segment.begin)];
-            let mut consumer = Consumer::new(&self.client, self.consumer_config.clone(), &self.shared.topic, &start);
+            let mut consumer =
+                Consumer::of_topic(&self.client, self.consumer_config.clone(), &self.shared.topic, &start);
             let mut position = segment.begin;
             while position < segment.end {
-                let mut fetched = consumer.next().await.map_err(|error| kafka_error(&error))?;
+                // A half-sent block must not wait for Kafka until the server cuts it.
+                let Ok(fetched) = tokio::time::timeout(IDLE_MAX, consumer.next()).await else {
+                    return Ok(Err(SendError::SourceStalled(IDLE_MAX)));
+                };
+                let mut fetched = fetched.map_err(|error| kafka_error(&error))?;
                 while let Some(records) = fetched.next_records(&mut decompressor).map_err(|e| kafka_error(&e))? {
                     for record in records.iter() {
                         let record = record.map_err(|error| self.damaged(segment.partition, &error))?;
                         if record.offset >= segment.end {
                             break;
                         }
-                        if self.converter.convert(segment.partition, &record, &mut block.rows, &mut ignored).is_ok() {
+                        let encoder = &mut block.rows;
+                        let pick = |target: &str| (target == key).then_some(encoder);
+                        if let Ok(true) = self.converter.convert_into(segment.partition, &record, &mut ignored, pick) {
                             rows = rows.saturating_add(1);
                         }
-                        if block.rows.pending_bytes() >= CHUNK_BYTES
-                            && let Err(error) = block.send(&self.destination, id).await
-                        {
-                            return Ok(Err(error));
+                        if block.rows.pending_bytes() >= CHUNK_BYTES {
+                            block.take_piece();
+                            match block.push(&self.shared.stats, self.write_timeout).await {
+                                Ok(Sent::All) => {}
+                                Ok(Sent::Waiting) => return Ok(Err(SendError::TimedOut(self.write_timeout))),
+                                Err(error) => return Ok(Err(error)),
+                            }
                         }
                     }
                 }
@@ -402,13 +595,14 @@ fn not_contiguous(hole: NotContiguous) -> RunError {
     RunError::new(RunErrorKind::Bug, message)
 }
 
-fn upload_error(id: u32, attempts: u32, error: &SendError) -> RunError {
-    let message = format!("block {id} could not be uploaded after {attempts} attempts: {error}");
-    let kind = match error {
-        SendError::Tunnel(error) => super::run::tunnel_error_kind(error),
-        SendError::TimedOut(_) | SendError::Lost(_) => RunErrorKind::Unavailable,
-    };
-    RunError::new(kind, message)
+fn upload_error(block: &OpenBlock, attempts: u32, error: &SendError) -> RunError {
+    let message = format!("{} could not be uploaded after {attempts} attempts: {error}", block.name());
+    match error {
+        SendError::Tunnel(error) => super::run::session_failure(message, error),
+        SendError::TimedOut(_) | SendError::SourceStalled(_) | SendError::Lost(_) => {
+            RunError::new(RunErrorKind::Unavailable, message)
+        }
+    }
 }
 
 /// A Kafka failure in terms of a run.

@@ -25,6 +25,16 @@ pub struct BlockContent {
 }
 
 impl BlockContent {
+    /// Adds a row whose neighbours went elsewhere: `offset` of `partition`. What lies between it and the last row of the same
+    /// partition is none of this block's.
+    pub fn extend_sparse(&mut self, partition: i32, offset: i64) {
+        let end = offset.saturating_add(1);
+        match self.segments.last_mut() {
+            Some(last) if last.partition == partition && last.end <= offset => last.end = end,
+            _ => self.segments.push(Segment { partition, begin: offset, end }),
+        }
+    }
+
     /// The segments in order.
     pub fn segments(&self) -> &[Segment] {
         &self.segments
@@ -58,7 +68,7 @@ pub struct NotContiguous {
 pub struct Ledger {
     uploaded: BTreeMap<i32, i64>,
     rows: u64,
-    blocks: Vec<(u32, u64)>,
+    blocks: BTreeMap<String, Vec<(u32, u64)>>,
 }
 
 impl Ledger {
@@ -67,15 +77,26 @@ impl Ledger {
         Self { uploaded: begins.into_iter().collect(), ..Self::default() }
     }
 
-    /// The server has acknowledged block `id` with `content`.
+    /// The server has acknowledged block `id` of the one session with `content`.
     ///
     /// # Errors
     /// [`NotContiguous`] when a segment does not begin where the account of its partition stands.
     pub fn handle_uploaded(&mut self, id: u32, content: &BlockContent) -> Result<(), NotContiguous> {
         self.handle_skipped(content)?;
-        self.rows = self.rows.saturating_add(content.rows);
-        self.blocks.push((id, content.rows));
+        self.handle_block("", id, content.rows);
         Ok(())
+    }
+
+    /// The server has acknowledged block `id` of the session of `target`; positions are told apart from it, by
+    /// [`Ledger::handle_skipped`], since the rows of a range are in several blocks.
+    pub fn handle_block(&mut self, target: &str, id: u32, rows: u64) {
+        self.rows = self.rows.saturating_add(rows);
+        match self.blocks.get_mut(target) {
+            Some(blocks) => blocks.push((id, rows)),
+            None => {
+                self.blocks.insert(target.to_owned(), vec![(id, rows)]);
+            }
+        }
     }
 
     /// Ranges without any row: nothing was sent, the positions move all the same.
@@ -97,7 +118,9 @@ impl Ledger {
     pub fn merge(&mut self, other: Self) {
         self.uploaded.extend(other.uploaded);
         self.rows = self.rows.saturating_add(other.rows);
-        self.blocks.extend(other.blocks);
+        for (target, blocks) in other.blocks {
+            self.blocks.entry(target).or_default().extend(blocks);
+        }
     }
 
     /// The next offset of each partition: all below it is in acknowledged blocks, or was dirty, or yields no row.
@@ -110,9 +133,9 @@ impl Ledger {
         self.rows
     }
 
-    /// Acknowledged blocks: id and rows.
-    pub fn blocks(&self) -> &[(u32, u64)] {
-        &self.blocks
+    /// Acknowledged blocks of a target's session, by id and rows; the target is empty where rows are not routed.
+    pub fn blocks(&self, target: &str) -> &[(u32, u64)] {
+        self.blocks.get(target).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -142,6 +165,26 @@ mod tests {
     }
 
     #[test]
+    fn rows_of_several_blocks_keep_their_order() {
+        let mut content = BlockContent::default();
+        for (partition, offset) in [(0, 3), (0, 4), (0, 9), (1, 0), (0, 10), (0, 2)] {
+            content.extend_sparse(partition, offset);
+        }
+        let expected = [(0, 3, 10), (1, 0, 1), (0, 10, 11), (0, 2, 3)];
+        let expected = expected.map(|(partition, begin, end)| Segment { partition, begin, end });
+        assert_eq!(content.segments(), expected);
+        let (mut ledger, mut other) = (Ledger::default(), Ledger::default());
+        ledger.handle_block("pt=1", 0, 2);
+        other.handle_block("pt=1", 1, 3);
+        other.handle_block("pt=2", 0, 4);
+        ledger.merge(other);
+        assert_eq!(
+            (ledger.rows(), ledger.blocks("pt=1"), ledger.blocks("")),
+            (9, [(0, 2), (1, 3)].as_slice(), [].as_slice())
+        );
+    }
+
+    #[test]
     fn holes_and_overlaps_are_refused() {
         let mut ledger = Ledger::new([(0, 3)]);
         ledger.handle_uploaded(0, &content(&[(0, 3, 5)])).unwrap();
@@ -152,6 +195,6 @@ mod tests {
         assert!(ledger.handle_uploaded(1, &content(&[(0, 4, 7)])).is_err());
         ledger.handle_skipped(&content(&[(0, 5, 9)])).unwrap();
         assert_eq!(ledger.positions(), &BTreeMap::from([(0, 9)]));
-        assert_eq!((ledger.rows(), ledger.blocks()), (1, [(0, 1)].as_slice()));
+        assert_eq!((ledger.rows(), ledger.blocks("")), (1, [(0, 1)].as_slice()));
     }
 }

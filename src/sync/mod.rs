@@ -1,15 +1,20 @@
 //! The sync engine: what a bounded job reads, how a record becomes a row, when blocks close, and the order of commits.
 //!
 //! Pure parts: [`plan`] (ranges), [`end`] (the end of the job), [`convert`] and [`json`] (record to row), [`ledger`] (the account of
-//! offsets), [`rate`], [`dirty`], [`report`]. The shell: [`mod@run`] and, inside it, lanes and blocks. A lane fetches some of the
+//! offsets), [`flow`] (blocks at once), [`stall`] (who waits), [`rate`], [`dirty`], [`report`]. The shell: [`mod@run`] and,
+//! inside it, sessions, lanes and blocks. A lane fetches some of the
 //! partitions and fills one block after another; nothing in the table changes before the one commit, and the group's offsets
 //! move only after it.
 
 mod block;
+mod blocks;
+mod connect;
 pub mod convert;
 pub mod dirty;
 pub mod end;
 mod error;
+mod finish;
+pub mod flow;
 pub mod json;
 mod lane;
 pub mod ledger;
@@ -17,8 +22,10 @@ pub mod plan;
 pub mod rate;
 pub mod report;
 pub mod run;
+mod sessions;
+pub mod stall;
 pub mod stats;
 mod summary;
 
 pub use error::{RunError, RunErrorKind, StopCause, TargetState};
-pub use summary::{OffsetsOutcome, PartitionSummary, Summary};
+pub use summary::{OffsetsOutcome, PartitionSummary, Summary, TargetSummary};

@@ -4,7 +4,6 @@
 //! session, records, the dirty limit, the commit, the group's offsets, postSql. Nothing in the table changes before the commit.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -12,23 +11,29 @@ use jiff::Zoned;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
-use super::block::Destination;
+use super::connect::{client_config, compression, config, consumer_config, isolation};
 use super::convert::Converter;
 use super::dirty;
 use super::end::{EndRule, Ended};
-use super::error::{RunError, RunErrorKind, StopCause, TargetState};
+use super::error::{RunError, RunErrorKind, StopCause};
+use super::finish::finish;
 use super::lane::{Lane, Shared};
 use super::ledger::Ledger;
 use super::plan::{self, PartitionFacts, PartitionRange, Plan, RangeRules, Target};
 use super::rate::RateLimit;
 use super::report;
+use super::sessions::{SESSION_LIFE, Sessions, overwrite_advice};
+use super::stall::StageBoard;
 use super::stats::Stats;
 use super::summary::{OffsetsOutcome, PartitionSummary, Summary};
-use crate::job::{self, Begin, End, JobSpec, OdpsConnection, Reset, UploadCompression};
-use crate::kafka::{self, Client, ClientConfig, ConsumerConfig, Isolation, OffsetAt, OffsetToCommit, TopicMetadata};
+use crate::job::{self, Begin, End, JobSpec, Reset};
+use crate::kafka::{Client, OffsetAt, TopicMetadata};
 use crate::limits::FIELD_BYTES_MAX;
-use crate::tunnel::encode::Compression;
-use crate::tunnel::{self, Credentials, MaxCompute, MaxComputeConfig, PartitionSpec, Table, Upload, UploadOptions};
+use crate::tunnel::session::RetryPolicy;
+use crate::tunnel::{MaxCompute, PartitionSpec, Table, UploadOptions};
+
+pub(crate) use super::connect::maxcompute_config;
+pub(super) use super::connect::{kafka_failure, session_failure, tunnel_failure};
 
 /// How a run is watched and bounded.
 #[derive(Clone, Debug)]
@@ -60,28 +65,37 @@ pub async fn run(
     if spec.settings.dry_run {
         return Ok(prepared.dry_summary(spec, started));
     }
-    let session = until_stopped(&mut stop, deadline, open_session(spec, &prepared)).await?;
+    let sessions = until_stopped(&mut stop, deadline, open_sessions(spec, &prepared)).await?;
     let transfer = Instant::now();
-    let moved = until_stopped(&mut stop, deadline, move_records(spec, options, &prepared, &session)).await;
-    let moved = moved.inspect_err(|_| log::warn!("upload session {} is left uncommitted", session.id()))?;
+    let moved = until_stopped(&mut stop, deadline, move_records(spec, options, &prepared, &sessions)).await;
+    let moved = moved.inspect_err(|_| {
+        for target in sessions.opened() {
+            if let Some(session) = target.upload() {
+                log::warn!("upload session {} is left uncommitted", session.id());
+            }
+        }
+    })?;
     let transfer = transfer.elapsed();
-    finish(spec, prepared, &session, moved, started, transfer).await
+    finish(spec, prepared, &sessions, moved, started, transfer).await
 }
 
 /// What is known before anything is written.
-struct Prepared {
-    client: Client,
-    maxcompute: MaxCompute,
+pub(super) struct Prepared {
+    pub(super) client: Client,
+    pub(super) maxcompute: MaxCompute,
+    table: Table,
     partition: Option<PartitionSpec>,
-    plan: Plan,
-    target_name: String,
+    /// Rows go to partitions by what each record holds.
+    pub(super) routed: bool,
+    pub(super) plan: Plan,
+    pub(super) target_name: String,
 }
 
 /// What the lanes did.
-struct Moved {
-    ledger: Ledger,
-    ended: Ended,
-    stats: Arc<Stats>,
+pub(super) struct Moved {
+    pub(super) ledger: Ledger,
+    pub(super) ended: Ended,
+    pub(super) stats: Arc<Stats>,
 }
 
 async fn until_stopped<T>(
@@ -122,10 +136,14 @@ async fn prepare(spec: &JobSpec) -> Result<Prepared, RunError> {
     maxcompute.retry.retries_max = writer.retries_max;
     let maxcompute = MaxCompute::new(maxcompute).map_err(|error| tunnel_failure(&error))?;
     let table = maxcompute.table(&writer.table).await.map_err(|error| tunnel_failure(&error))?;
-    let partition = target_partition(spec, &table)?;
+    if table.is_view {
+        return Err(config(format!("{} is a view; only tables can be written", writer.table)));
+    }
     // The columns are checked before anything is created; the session may still lower the field limit.
-    Converter::new(reader, writer, &spec.settings.time_zone, &table.schema, FIELD_BYTES_MAX)
+    let converter = Converter::new(reader, writer, &spec.settings.time_zone, &table.schema, FIELD_BYTES_MAX)
         .map_err(|error| config(format!("table {}: {error}", writer.table)))?;
+    let routed = converter.is_routed();
+    let partition = if routed { None } else { target_partition(spec, &table)? };
     // Named columns are counted when the job is read; those of "*" are known only now.
     if writer.columns == job::WriterColumns::All && reader.columns.len() < table.schema.columns.len() {
         log::warn!("the table has more columns than the reader: the remaining ones are NULL");
@@ -162,19 +180,24 @@ async fn prepare(spec: &JobSpec) -> Result<Prepared, RunError> {
             range.log_end
         );
     }
+    if routed {
+        log::info!(
+            "rows go to partitions of {} by what each record holds, at most {} of them; each is committed by itself",
+            writer.table,
+            writer.routing.partitions_max
+        );
+    }
     let target_name = match &partition {
         Some(partition) => format!("{}.{} partition {partition}", connection.project, writer.table),
         None => format!("{}.{}", connection.project, writer.table),
     };
-    Ok(Prepared { client, maxcompute, partition, plan, target_name })
+    let target_name = if routed { format!("{target_name}, routed partitions") } else { target_name };
+    Ok(Prepared { client, maxcompute, table, partition, routed, plan, target_name })
 }
 
 /// The partition that is written, in the table's order; none for an unpartitioned table.
 fn target_partition(spec: &JobSpec, table: &Table) -> Result<Option<PartitionSpec>, RunError> {
     let (name, text) = (&spec.writer.table, spec.writer.partition.as_str());
-    if table.is_view {
-        return Err(config(format!("{name} is a view; only tables can be written")));
-    }
     match (table.schema.is_partitioned(), text.is_empty()) {
         (false, true) => Ok(None),
         (false, false) => {
@@ -252,49 +275,66 @@ async fn facts(spec: &JobSpec, client: &Client, partitions: &[i32]) -> Result<BT
     Ok(facts)
 }
 
-async fn open_session(spec: &JobSpec, prepared: &Prepared) -> Result<Arc<Upload>, RunError> {
-    for statement in &spec.writer.pre_sql {
+/// Runs preSql and makes the one session; where rows are routed each partition's is made with its first block.
+async fn open_sessions(spec: &JobSpec, prepared: &Prepared) -> Result<Arc<Sessions>, RunError> {
+    let writer = &spec.writer;
+    for statement in &writer.pre_sql {
         log::info!("preSql: {statement}");
         prepared.maxcompute.sql(statement, &[]).await.map_err(|error| tunnel_failure(&error))?;
     }
     let options = UploadOptions {
-        overwrite: spec.writer.truncate,
-        create_partition: prepared.partition.is_some(),
-        compression: match spec.writer.upload_compression {
-            UploadCompression::None => Compression::None,
-            UploadCompression::Deflate => Compression::Deflate,
-            UploadCompression::Snappy => Compression::Snappy,
-            UploadCompression::Lz4 => Compression::Lz4,
-            UploadCompression::Zstd => Compression::Zstd,
-        },
+        overwrite: writer.truncate,
+        create_partition: prepared.routed || prepared.partition.is_some(),
+        compression: compression(spec),
     };
-    let created = prepared.maxcompute.create_upload(&spec.writer.table, prepared.partition.as_ref(), options).await;
-    let upload = created.map_err(|error| match error.kind() {
-        tunnel::ErrorKind::OverwriteNotAllowed => config(format!("{}: {error}", prepared.target_name))
-            .advise("the table does not allow INSERT OVERWRITE; set truncate to false and empty it by preSql"),
-        _ => tunnel_failure(&error),
-    })?;
-    let manner = if spec.writer.truncate { "replaces the target when it commits" } else { "appends" };
-    log::info!("upload session {} created, {manner}", upload.id());
-    if !spec.writer.truncate {
+    let maxcompute = prepared.maxcompute.clone();
+    let lanes = lanes(spec, &prepared.plan);
+    let manner = if writer.truncate { "replaces the target when it commits" } else { "appends" };
+    let sessions = if prepared.routed {
+        let limits = (writer.routing.partitions_max as usize, ROUTED_REQUESTS.max(u32::try_from(lanes).unwrap_or(1)));
+        let schema = prepared.table.schema.clone();
+        log::info!("every partition has an upload session of its own, which {manner}");
+        Sessions::new(maxcompute, &writer.table, options, schema, FIELD_BYTES_MAX, limits)
+    } else {
+        let upload = prepared.maxcompute.create_upload(&writer.table, prepared.partition.as_ref(), options).await;
+        let upload = upload.map_err(|error| overwrite_advice(&prepared.target_name, &error))?;
+        log::info!("upload session {} created, {manner}", upload.id());
+        let (schema, field_bytes_max) = (upload.schema().clone(), upload.field_bytes_max());
+        let limits = (1, u32::try_from(lanes).unwrap_or(1));
+        let sessions = Sessions::new(maxcompute, &writer.table, options, schema, field_bytes_max, limits);
+        sessions.adopt(prepared.partition.clone(), upload);
+        sessions
+    };
+    if !writer.truncate {
         log::warn!(
             "truncate is false: if this process dies after MaxCompute's commit and before the group's offsets are committed, \
              the next run appends the same rows again"
         );
     }
-    Ok(Arc::new(upload))
+    Ok(Arc::new(sessions))
 }
 
-/// Moves the records of all ranges into blocks of the session.
+/// Blocks on their way at once where rows are routed, over all lanes.
+const ROUTED_REQUESTS: u32 = 16;
+
+/// Bytes that wait in encoders where rows are routed, over all lanes; a buffer may have twice the room.
+const ROUTED_PENDING_BYTES: usize = 6 * 1024 * 1024;
+
+fn lanes(spec: &JobSpec, plan: &Plan) -> usize {
+    usize::try_from(spec.settings.concurrent).unwrap_or(1).clamp(1, plan.ranges.len().max(1))
+}
+
+/// Moves the records of all ranges into blocks of the sessions.
 async fn move_records(
     spec: &JobSpec,
     options: &RunOptions,
     prepared: &Prepared,
-    session: &Arc<Upload>,
+    sessions: &Arc<Sessions>,
 ) -> Result<Moved, RunError> {
     let (reader, writer, settings) = (&spec.reader, &spec.writer, &spec.settings);
-    let converter = Converter::new(reader, writer, &settings.time_zone, session.schema(), session.field_bytes_max())
+    let converter = Converter::new(reader, writer, &settings.time_zone, &sessions.schema, sessions.field_bytes_max)
         .map_err(|error| config(format!("table {}: {error}", writer.table)))?;
+    let lanes = lanes(spec, &prepared.plan);
     let stats = Arc::new(Stats::default());
     let ranges = &prepared.plan.ranges;
     let now = Instant::now();
@@ -306,23 +346,28 @@ async fn move_records(
         end_changed: Notify::new(),
         rate: Mutex::new(RateLimit::new(settings.bytes_per_second, settings.records_per_second)),
         dirty_limit: settings.dirty_limit,
-        next_block: AtomicU32::new(0),
+        sessions: Arc::clone(sessions),
+        stages: StageBoard::new(lanes),
     });
-    let lanes = usize::try_from(settings.concurrent).unwrap_or(1).clamp(1, ranges.len().max(1));
+    // Throttling is waited for as long as the run may last, or its session lives.
+    let retry = RetryPolicy {
+        retries_max: writer.retries_max,
+        deadline: options.deadline.unwrap_or(SESSION_LIFE).min(SESSION_LIFE),
+        ..RetryPolicy::default()
+    };
     let mut running = JoinSet::new();
     for number in 0..lanes {
         let lane = Lane {
+            number,
             client: prepared.client.clone(),
-            consumer_config: consumer_config(spec),
+            consumer_config: consumer_config(spec, lanes),
             converter: converter.clone(),
-            destination: Destination {
-                upload: Arc::clone(session),
-                stats: Arc::clone(&stats),
-                timeout: writer.write_timeout,
-            },
+            write_timeout: writer.write_timeout,
             shared: Arc::clone(&shared),
             block_bytes: writer.block_bytes,
-            attempts_max: writer.retries_max.max(1),
+            retry,
+            requests_max: if prepared.routed { (ROUTED_REQUESTS as usize / lanes).max(1) } else { 1 },
+            pending_max: if prepared.routed { ROUTED_PENDING_BYTES / lanes } else { usize::MAX },
             slice_records: slice(settings.records_per_second),
             slice_bytes: slice(settings.bytes_per_second),
         };
@@ -342,6 +387,7 @@ async fn move_records(
         ledger = all => ledger?,
         never = progress(&shared, options.progress_every, in_range) => match never {},
         error = resolve_end_time(spec, prepared, &shared) => return Err(error),
+        error = sessions_end(sessions) => return Err(error),
     };
     let counted = stats.snapshot();
     dirty::check_at_end(settings.dirty_limit, counted.dirty_records, counted.records_read)
@@ -367,6 +413,9 @@ async fn progress(shared: &Shared, every: Duration, in_range: Option<u64>) -> st
         tokio::time::sleep(every).await;
         let now = shared.stats.snapshot();
         log::info!("{}", report::progress_line(&now, &before, every, in_range));
+        for line in shared.stages.stalled(Instant::now(), every) {
+            log::warn!("{line}");
+        }
         if now.records_read == before.records_read {
             let lagging: Vec<String> =
                 shared.end().lagging().take(10).map(|(p, at, _)| format!("{p} at {at}")).collect();
@@ -374,6 +423,20 @@ async fn progress(shared: &Shared, every: Duration, in_range: Option<u64>) -> st
         }
         before = now;
     }
+}
+
+/// Fails the run when the oldest session's life is over: its rows could not be committed any more.
+async fn sessions_end(sessions: &Sessions) -> RunError {
+    loop {
+        let look = Instant::now() + Duration::from_secs(60);
+        match sessions.over_at() {
+            Some(at) if at <= Instant::now() => break,
+            Some(at) => tokio::time::sleep_until(at.min(look).into()).await,
+            None => tokio::time::sleep_until(look.into()).await,
+        }
+    }
+    let message = "the job was not done within 24 hours, the life of an upload session; nothing was committed";
+    RunError::new(RunErrorKind::Failed, message).advise("read a smaller range, or raise speed.concurrent")
 }
 
 /// Turns an end time in the future into offsets once the clock has passed it. Gives only an error, if it ends at all.
@@ -401,95 +464,6 @@ async fn resolve_end_time(spec: &JobSpec, prepared: &Prepared, shared: &Shared) 
     std::future::pending().await
 }
 
-/// Commits the session, then the group's offsets, then runs postSql.
-async fn finish(
-    spec: &JobSpec,
-    prepared: Prepared,
-    session: &Upload,
-    moved: Moved,
-    started: Zoned,
-    transfer: Duration,
-) -> Result<Summary, RunError> {
-    let blocks: Vec<u32> = moved.ledger.blocks().iter().map(|(id, _)| *id).collect();
-    session.commit_counted(moved.ledger.blocks()).await.map_err(|error| commit_failure(session, &error))?;
-    log::info!("upload session {} committed: {} blocks, {} rows", session.id(), blocks.len(), moved.ledger.rows());
-    let positions: Vec<PartitionSummary> = prepared
-        .plan
-        .ranges
-        .iter()
-        .map(|range| PartitionSummary {
-            range: *range,
-            position: moved.ledger.positions().get(&range.partition).copied().unwrap_or(range.begin),
-        })
-        .collect();
-    let offsets = commit_offsets(spec, &prepared.client, &positions).await?;
-    for statement in &spec.writer.post_sql {
-        log::info!("postSql: {statement}");
-        prepared.maxcompute.sql(statement, &[]).await.map_err(|error| {
-            let failure = tunnel_failure(&error).with_target(TargetState::Committed);
-            RunError { message: format!("postSql failed, the data stays: {}", failure.message), ..failure }
-        })?;
-    }
-    Ok(Summary {
-        job: spec.name.clone(),
-        topic: spec.reader.topic.clone(),
-        target: prepared.target_name,
-        finished: Zoned::now().with_time_zone(started.time_zone().clone()),
-        started,
-        transfer,
-        ended: Some(moved.ended),
-        partitions: positions,
-        stats: moved.stats.snapshot(),
-        session: Some(session.id().to_owned()),
-        blocks: u32::try_from(blocks.len()).unwrap_or(u32::MAX),
-        rows: moved.ledger.rows(),
-        offsets,
-    })
-}
-
-async fn commit_offsets(
-    spec: &JobSpec,
-    client: &Client,
-    positions: &[PartitionSummary],
-) -> Result<OffsetsOutcome, RunError> {
-    let reader = &spec.reader;
-    let group = match &reader.group {
-        Some(group) if reader.commit_offsets => group,
-        Some(_) => return Ok(OffsetsOutcome::NotCommitted("the job says enable.auto.commit false".to_owned())),
-        None => return Ok(OffsetsOutcome::NotCommitted("the job names no group".to_owned())),
-    };
-    let offsets: Vec<OffsetToCommit> = positions
-        .iter()
-        .filter(|partition| partition.range.commits)
-        .map(|partition| OffsetToCommit {
-            topic: reader.topic.as_str().into(),
-            partition: partition.range.partition,
-            offset: partition.position,
-            leader_epoch: None,
-            metadata: String::new(),
-        })
-        .collect();
-    if offsets.is_empty() {
-        return Ok(OffsetsOutcome::NotCommitted("nothing was in range".to_owned()));
-    }
-    match client.commit_offsets(group, &offsets).await {
-        Ok(()) => {
-            log::info!("offsets of group {group} committed for {} partitions", offsets.len());
-            Ok(OffsetsOutcome::Committed { group: group.clone() })
-        }
-        Err(error) if reader.begin == Begin::Group => Err(RunError::new(
-            RunErrorKind::SafetyStop,
-            format!("data committed, offsets not: group \"{group}\": {error}"),
-        )
-        .advise("stop the group's other consumers and set its offsets to the positions in the log, or run with truncate again")
-        .with_target(TargetState::Committed)),
-        Err(error) => {
-            log::warn!("data committed, offsets of group \"{group}\" not: {error}");
-            Ok(OffsetsOutcome::NotCommitted(error.to_string()))
-        }
-    }
-}
-
 impl Prepared {
     fn dry_summary(self, spec: &JobSpec, started: Zoned) -> Summary {
         let unread = |range: &PartitionRange| PartitionSummary { range: *range, position: range.begin };
@@ -506,130 +480,8 @@ impl Prepared {
             session: None,
             blocks: 0,
             rows: 0,
+            targets: Vec::new(),
             offsets: OffsetsOutcome::NotCommitted("dry run".to_owned()),
         }
-    }
-}
-
-fn config(message: String) -> RunError {
-    RunError::new(RunErrorKind::Config, message)
-}
-
-fn isolation(spec: &JobSpec) -> Isolation {
-    match spec.reader.isolation {
-        job::Isolation::ReadUncommitted => Isolation::ReadUncommitted,
-        job::Isolation::ReadCommitted => Isolation::ReadCommitted,
-    }
-}
-
-fn client_config(spec: &JobSpec) -> Result<ClientConfig, RunError> {
-    let reader = &spec.reader;
-    let mut config = ClientConfig::new(&reader.servers);
-    if let Some(id) = &reader.client_id {
-        config.client_id.clone_from(id);
-    }
-    if let Some(timeout) = reader.request_timeout {
-        config.request_timeout = timeout;
-    }
-    if let Some(timeout) = reader.connect_timeout {
-        config.connect_timeout = timeout;
-    }
-    if let Some(backoff) = reader.retry_backoff {
-        config.retry_backoff = backoff;
-    }
-    for (name, value) in &reader.properties {
-        config.set_property(name, value).map_err(|error| kafka_failure(&error))?;
-    }
-    for (name, value) in &reader.security {
-        config.set_property(name, value.expose()).map_err(|error| kafka_failure(&error))?;
-    }
-    Ok(config)
-}
-
-fn consumer_config(spec: &JobSpec) -> ConsumerConfig {
-    let reader = &spec.reader;
-    let mut config = ConsumerConfig { isolation: isolation(spec), ..ConsumerConfig::default() };
-    let size = |bytes: u32| usize::try_from(bytes).unwrap_or(usize::MAX);
-    config.bytes_min = size(reader.fetch_min_bytes);
-    config.wait_ms_max = u32::try_from(reader.fetch_wait_max.as_millis()).unwrap_or(u32::MAX);
-    if let Some(bytes) = reader.fetch_bytes_max {
-        config.fetch_bytes_max = size(bytes);
-    }
-    if let Some(bytes) = reader.partition_fetch_bytes_max {
-        config.partition_bytes_max = size(bytes);
-    }
-    config
-}
-
-/// The client's configuration for a resolved connection; everything else stays at its default.
-pub(crate) fn maxcompute_config(connection: &OdpsConnection) -> MaxComputeConfig {
-    let mut credentials = Credentials::new(&connection.access_id, connection.access_key.expose());
-    if let Some(token) = &connection.security_token {
-        credentials = credentials.with_security_token(token.expose());
-    }
-    let mut config = MaxComputeConfig::new(&connection.endpoint, &connection.project, credentials);
-    config.tunnel_endpoint.clone_from(&connection.tunnel_endpoint);
-    config.schema.clone_from(&connection.schema);
-    config.quota.clone_from(&connection.quota);
-    config.region.clone_from(&connection.region);
-    config
-}
-
-fn commit_failure(session: &Upload, error: &tunnel::Error) -> RunError {
-    let failure = tunnel_failure(error);
-    match error.kind() {
-        tunnel::ErrorKind::UnknownOutcome => failure
-            .with_target(TargetState::Unknown { session: session.id().to_owned() })
-            .advise("run the job again: with truncate it replaces the same rows; without, look at the table first"),
-        _ => failure,
-    }
-}
-
-/// What a Tunnel error means for a run.
-pub(super) fn tunnel_error_kind(error: &tunnel::Error) -> RunErrorKind {
-    use tunnel::ErrorKind as Kind;
-    match error.kind() {
-        Kind::Config | Kind::NoSuchTable | Kind::NoSuchProject | Kind::NoSuchPartition | Kind::OverwriteNotAllowed => {
-            RunErrorKind::Config
-        }
-        Kind::Auth | Kind::Forbidden => RunErrorKind::Auth,
-        Kind::Throttled | Kind::Unavailable | Kind::UnknownOutcome | Kind::TransactionConflict => {
-            RunErrorKind::Unavailable
-        }
-        _ => RunErrorKind::Failed,
-    }
-}
-
-fn tunnel_failure(error: &tunnel::Error) -> RunError {
-    use tunnel::ErrorKind as Kind;
-    let failure = RunError::new(tunnel_error_kind(error), error.to_string());
-    match error.kind() {
-        Kind::NoSuchTable => failure.advise("create the table first, for example with: forebay sql -f table.sql"),
-        Kind::NoSuchProject => failure.advise("check project and endpoint of the data source"),
-        Kind::Auth => failure.advise("check access_id and access_key of the data source, and this host's clock"),
-        Kind::Forbidden => failure.advise("ask the project's owner for the missing permission"),
-        Kind::Unavailable => failure.advise("check endpoint and tunnel_endpoint of the data source"),
-        _ => failure,
-    }
-}
-
-/// What a Kafka error means for a run.
-pub(super) fn kafka_failure(error: &kafka::Error) -> RunError {
-    use kafka::ErrorKind as Kind;
-    let kind = match error.kind() {
-        Kind::Config | Kind::UnknownTopic | Kind::UnknownPartition | Kind::Unsupported => RunErrorKind::Config,
-        Kind::Auth => RunErrorKind::Auth,
-        Kind::OffsetOutOfRange { .. } | Kind::TopicDeleted | Kind::Decode => RunErrorKind::SafetyStop,
-        Kind::Connect | Kind::Timeout | Kind::UnknownOutcome | Kind::Closed => RunErrorKind::Unavailable,
-        _ => RunErrorKind::Failed,
-    };
-    let failure = RunError::new(kind, error.to_string());
-    match error.kind() {
-        Kind::Connect => failure
-            .advise("check the reader's server, and that the broker's advertised listeners can be reached from here"),
-        Kind::UnknownTopic => {
-            failure.advise("list the topics with: forebay kafka topics --list --bootstrap-server HOST:PORT")
-        }
-        _ => failure,
     }
 }

@@ -32,12 +32,14 @@ pub struct Summary {
     pub partitions: Vec<PartitionSummary>,
     /// The counters.
     pub stats: Snapshot,
-    /// The upload session; `None` for a dry run.
+    /// The upload session; `None` for a dry run, and where rows are routed to partitions.
     pub session: Option<String>,
-    /// Blocks and rows that the session committed.
+    /// Blocks that were committed.
     pub blocks: u32,
-    /// Rows that the session committed.
+    /// Rows that were committed.
     pub rows: u64,
+    /// The partitions that rows were routed to, each with its own session and commit; empty for a job with one target.
+    pub targets: Vec<TargetSummary>,
     /// The group and what happened to its offsets.
     pub offsets: OffsetsOutcome,
 }
@@ -49,6 +51,19 @@ pub struct PartitionSummary {
     pub range: PartitionRange,
     /// The next offset to read.
     pub position: i64,
+}
+
+/// One table partition that rows were routed to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetSummary {
+    /// The partition, as `pt=1,hh=2`.
+    pub partition: String,
+    /// Its upload session.
+    pub session: String,
+    /// Blocks that were committed.
+    pub blocks: u32,
+    /// Rows that were committed.
+    pub rows: u64,
 }
 
 /// What became of the group's offsets.
@@ -94,6 +109,13 @@ impl Summary {
         if let Some(session) = &self.session {
             line("upload session", &format!("{session}, {} blocks, {} sent again", self.blocks, stats.blocks_resent));
         }
+        if !self.targets.is_empty() {
+            let count = self.targets.len();
+            line(
+                "routed to",
+                &format!("{count} partitions, {} blocks, {} sent again", self.blocks, stats.blocks_resent),
+            );
+        }
         match &self.offsets {
             OffsetsOutcome::Committed { group } => line("offsets committed", &format!("group {group}")),
             OffsetsOutcome::NotCommitted(why) => line("offsets committed", &format!("none: {why}")),
@@ -107,6 +129,11 @@ impl Summary {
             );
             let _ = writeln!(out, "{:<22}  {row}", "");
         }
+        for target in &self.targets {
+            let TargetSummary { partition, session, blocks, rows } = target;
+            let row = format!("{partition}: {rows} rows, {blocks} blocks, session {session}");
+            let _ = writeln!(out, "{:<22}: {row}", "committed");
+        }
         out
     }
 
@@ -118,6 +145,11 @@ impl Summary {
             .map(|p| {
                 json!({"partition": p.range.partition, "begin": p.range.begin, "end": target_text(&p.range), "position": p.position})
             })
+            .collect();
+        let targets: Vec<Value> = self
+            .targets
+            .iter()
+            .map(|t| json!({"partition": t.partition, "session": t.session, "blocks": t.blocks, "rows": t.rows}))
             .collect();
         let (group, why) = match &self.offsets {
             OffsetsOutcome::Committed { group } => (Some(group), None),
@@ -143,6 +175,7 @@ impl Summary {
             "waitWriterTime": self.stats.writer_wait.as_secs_f64(),
             "sent_bytes": self.stats.bytes_sent,
             "session": self.session,
+            "routed_partitions": targets,
             "blocks": self.blocks,
             "blocks_resent": self.stats.blocks_resent,
             "offsets": partitions,

@@ -22,6 +22,8 @@ struct Details {
     status: Option<u16>,
     request_id: Option<String>,
     retry_after: Option<Duration>,
+    /// `odps-tunnel-latest-schema-version` of the answer.
+    latest_schema: Option<String>,
     /// Attempts made when a retried call was given up.
     attempts: u32,
     /// The request never left this machine.
@@ -87,6 +89,7 @@ impl Error {
             status: None,
             request_id: None,
             retry_after: None,
+            latest_schema: None,
             attempts: 1,
             unsent: false,
             source: None,
@@ -148,6 +151,12 @@ impl Error {
     }
 
     #[must_use]
+    pub(super) fn with_latest_schema(mut self, version: Option<String>) -> Self {
+        self.0.latest_schema = version;
+        self
+    }
+
+    #[must_use]
     pub(super) fn with_attempts(mut self, attempts: u32) -> Self {
         self.0.attempts = attempts;
         self
@@ -188,6 +197,11 @@ impl Error {
     /// How long the service asked to wait before the next attempt.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
+    }
+
+    /// The version of the table's present schema, when the service refused a row stream for having an older one.
+    pub fn latest_schema(&self) -> Option<&str> {
+        self.0.latest_schema.as_deref()
     }
 
     /// Whether the same call may work later without anybody changing anything.

@@ -21,8 +21,8 @@ mod value;
 mod xml;
 
 pub use client::{
-    Download, MaxCompute, MaxComputeConfig, ReadOptions, RowReader, SqlInstance, SqlOutput, Table, Upload,
-    UploadOptions,
+    Download, MaxCompute, MaxComputeConfig, Pack, PackReceipt, ReadOptions, RowReader, SqlInstance, SqlOutput,
+    StreamOptions, StreamUpload, Table, Upload, UploadOptions,
 };
 pub use column_type::{ColumnType, DecimalShape, StructField, TypeTextError};
 pub use credentials::Credentials;

@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
-    let workload = JsonRecords { records };
+    let workload = JsonRecords::small(records);
     let report = produce(&server, &topic, &codec, workload);
     println!("records {records}, sum of amount {}; the producer says: {}", workload.amount_sum(), report.trim());
     ExitCode::SUCCESS

@@ -34,7 +34,7 @@ async fn connect(peer: &Peer) -> Client {
 
 fn consumer(client: &Client, position: i64) -> Consumer {
     let config = ConsumerConfig { wait_ms_max: 50, ..ConsumerConfig::default() };
-    Consumer::new(client, config, "t", &[(0, position)])
+    Consumer::of_topic(client, config, "t", &[(0, position)])
 }
 
 /// Records `v<offset>` of these offsets.

@@ -56,7 +56,7 @@ fn read(server: &str, properties: &[(&str, String)]) -> Result<String, Error> {
     let outcome = runtime.block_on(async {
         let client = Client::connect(config(server, properties)?).await?;
         client.topic(TOPIC).await?;
-        let mut consumer = Consumer::new(&client, ConsumerConfig::default(), TOPIC, &[(0, 0)]);
+        let mut consumer = Consumer::of_topic(&client, ConsumerConfig::default(), TOPIC, &[(0, 0)]);
         let mut decompressor = Decompressor::new(1 << 20);
         let (mut text, mut position) = (String::new(), 0);
         while position < 3 {
@@ -390,7 +390,7 @@ fn kafka_4_4_0_is_logged_in_to_again_before_the_login_ends() {
         let properties = login(&secured, "SASL_PLAINTEXT", "SCRAM-SHA-256", PASSWORD);
         let client = Client::connect(config(&at(secured.relay.port()), &properties).unwrap()).await.unwrap();
         client.topic(TOPIC).await.unwrap();
-        let mut consumer = Consumer::new(&client, ConsumerConfig::default(), TOPIC, &[(0, 0)]);
+        let mut consumer = Consumer::of_topic(&client, ConsumerConfig::default(), TOPIC, &[(0, 0)]);
         let started = Instant::now();
         let mut connections = None;
         while started.elapsed() < Duration::from_millis(LIFETIME_MS * lifetimes) {

@@ -49,10 +49,7 @@ impl Secured {
     pub(crate) fn shared(version: Version) -> Arc<Self> {
         static OLD: Mutex<Weak<Secured>> = Mutex::new(Weak::new());
         static NEW: Mutex<Weak<Secured>> = Mutex::new(Weak::new());
-        let slot = match version {
-            Version::V1_0_1 => &OLD,
-            Version::V4_4_0 => &NEW,
-        };
+        let slot = if version == Version::V1_0_1 { &OLD } else { &NEW };
         let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
         slot.upgrade().unwrap_or_else(|| {
             let secured = Arc::new(Self::start(version));
@@ -92,9 +89,10 @@ impl Secured {
         let pairs: Vec<(&str, &str)> = properties.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         // Before 1.1 a broker's users are in a file of Java's.
         let jaas = files.write("jaas.conf", format!("KafkaServer {{\n  {}\n  {SCRAM_MODULE}\n}};\n", plain_module()));
-        let jvm_settings = match version {
-            Version::V1_0_1 => vec![format!("-Djava.security.auth.login.config={}", jaas.display())],
-            Version::V4_4_0 => Vec::new(),
+        let jvm_settings = if version < Version::V1_1_1 {
+            vec![format!("-Djava.security.auth.login.config={}", jaas.display())]
+        } else {
+            Vec::new()
         };
         let access = Access { listeners: &listeners, scram_users: &[(USER, PASSWORD)], jvm_settings: &jvm_settings };
         let cluster = KafkaCluster::start_with_access(version, &pairs, &access);
@@ -131,7 +129,7 @@ fn broker_properties(version: Version, files: &Scratch) -> Vec<(String, String)>
     .to_vec();
     let mut set = |key: &str, value: &str| properties.push((key.to_owned(), value.to_owned()));
     let mechanisms = "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512";
-    if version == Version::V1_0_1 {
+    if version < Version::V1_1_1 {
         set("sasl.enabled.mechanisms", mechanisms);
         return properties;
     }

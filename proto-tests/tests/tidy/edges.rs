@@ -41,7 +41,15 @@ const PARTS: &[Part] = &[
     Part { name: "sync (pure)", modules: &["sync"], may_import: &["job", "kafka::record", "tunnel (pure)"] },
     Part {
         name: "sync::{run, lane, block}",
-        modules: &["sync::run", "sync::lane", "sync::block"],
+        modules: &[
+            "sync::run",
+            "sync::lane",
+            "sync::block",
+            "sync::blocks",
+            "sync::sessions",
+            "sync::connect",
+            "sync::finish",
+        ],
         may_import: &[
             "wire",
             "sync (pure)",

@@ -85,7 +85,9 @@ impl AclsArgs {
     pub(super) async fn run(self) -> Result<ExitCode, Failure> {
         let resources = self.resources();
         if !self.list && resources.is_empty() {
-            return Err(Failure::new(code::USAGE, "on what?").advise("--topic, --group, --transactional-id or --cluster"));
+            return Err(
+                Failure::new(code::USAGE, "on what?").advise("--topic, --group, --transactional-id or --cluster")
+            );
         }
         let acls = if self.add { self.entries(&resources)? } else { Vec::new() };
         let cluster = self.cluster.connect().await?;
@@ -107,14 +109,21 @@ impl AclsArgs {
         if cluster.json {
             print_json(&json!(found.iter().map(as_json).collect::<Vec<_>>()));
         } else {
-            let heading = if self.add { "Adding ACLs for resource" } else if self.remove { "Removed ACLs for resource" } else { "Current ACLs for resource" };
+            let heading = if self.add {
+                "Adding ACLs for resource"
+            } else if self.remove {
+                "Removed ACLs for resource"
+            } else {
+                "Current ACLs for resource"
+            };
             out::data(&text(heading, &found));
         }
         Ok(ExitCode::SUCCESS)
     }
 
     fn resources(&self) -> Vec<(AclResource, String)> {
-        let of = |kind: AclResource, names: &[String]| names.iter().map(|name| (kind, name.clone())).collect::<Vec<_>>();
+        let of =
+            |kind: AclResource, names: &[String]| names.iter().map(|name| (kind, name.clone())).collect::<Vec<_>>();
         let mut resources = of(AclResource::Topic, &self.topic);
         resources.extend(of(AclResource::Group, &self.group));
         resources.extend(of(AclResource::TransactionalId, &self.transactional_id));
@@ -206,8 +215,9 @@ impl AclsArgs {
             for filter in narrowed {
                 match self.operation.is_empty() {
                     true => filters.push(filter),
-                    false => filters
-                        .extend(self.operation.iter().map(|operation| AclFilter { operation: *operation, ..filter.clone() })),
+                    false => filters.extend(
+                        self.operation.iter().map(|operation| AclFilter { operation: *operation, ..filter.clone() }),
+                    ),
                 }
             }
         }

@@ -77,7 +77,9 @@ impl ConfigsArgs {
         let deleting: Vec<String> =
             self.delete_config.iter().flat_map(|keys| keys.split(',')).map(|key| key.trim().to_owned()).collect();
         if self.alter && adding.is_empty() && deleting.is_empty() {
-            return Err(Failure::new(code::USAGE, "--alter: what?").advise("--add-config KEY=VALUE, or --delete-config KEY"));
+            return Err(
+                Failure::new(code::USAGE, "--alter: what?").advise("--add-config KEY=VALUE, or --delete-config KEY")
+            );
         }
         let cluster = self.cluster.connect().await?;
         let entities = self.entities(&cluster).await?;
@@ -88,7 +90,9 @@ impl ConfigsArgs {
         for entity in entities {
             match entity {
                 Entity::User(Some(user)) => alter_user(&cluster, &user, &adding, &deleting).await?,
-                Entity::User(None) => return Err(Failure::new(code::USAGE, "--alter: which user?").advise("--user NAME")),
+                Entity::User(None) => {
+                    return Err(Failure::new(code::USAGE, "--alter: which user?").advise("--user NAME"));
+                }
                 Entity::Resource(resource, kind, name) => {
                     let mut changes: Vec<ConfigChange> = deleting.iter().cloned().map(ConfigChange::Delete).collect();
                     changes.extend(adding.iter().map(|(key, value)| ConfigChange::Set(key.clone(), value.clone())));
@@ -119,7 +123,8 @@ impl ConfigsArgs {
             return Ok(vec![entity("broker", None)?]);
         }
         let Some(kind) = &self.entity_type else {
-            return Err(Failure::new(code::USAGE, "whose settings?").advise("--topic, --broker, --group, --user, or --entity-type"));
+            return Err(Failure::new(code::USAGE, "whose settings?")
+                .advise("--topic, --broker, --group, --user, or --entity-type"));
         };
         let kind = match kind.as_str() {
             "topics" | "topic" => "topic",
@@ -129,7 +134,8 @@ impl ConfigsArgs {
             "client-metrics" => "client-metric",
             "users" | "user" => "user",
             other => {
-                let why = format!("--entity-type {other}: topics, brokers, broker-loggers, groups, client-metrics or users");
+                let why =
+                    format!("--entity-type {other}: topics, brokers, broker-loggers, groups, client-metrics or users");
                 return Err(Failure::new(code::USAGE, why));
             }
         };
@@ -177,7 +183,8 @@ impl ConfigsArgs {
                     }
                 }
                 Entity::Resource(resource, kind, name) => {
-                    let entries = cluster.client.describe_configs(&resource, None).await.map_err(|error| failure(&error))?;
+                    let entries =
+                        cluster.client.describe_configs(&resource, None).await.map_err(|error| failure(&error))?;
                     let shown: Vec<&ConfigEntry> =
                         entries.iter().filter(|entry| self.all || is_dynamic(entry)).collect();
                     if !cluster.json {
@@ -200,7 +207,8 @@ const fn default_word(name: &str) -> &'static str {
 
 fn entity(kind: &'static str, name: Option<&String>) -> Result<Entity, Failure> {
     let node = |name: &str| {
-        name.parse::<i32>().map_err(|_| Failure::new(code::USAGE, format!("a broker's name is its number, not {name:?}")))
+        name.parse::<i32>()
+            .map_err(|_| Failure::new(code::USAGE, format!("a broker's name is its number, not {name:?}")))
     };
     let resource = match (kind, name) {
         ("user", name) => return Ok(Entity::User(name.cloned())),
@@ -233,9 +241,7 @@ fn text(kind: &str, name: &str, entries: &[&ConfigEntry], all: bool) -> String {
     for entry in entries {
         let value = entry.value.as_deref().unwrap_or("null");
         let synonyms: Vec<String> = (entry.synonyms.iter())
-            .map(|(name, value, source)| {
-                format!("{}:{name}={}", source.name(), value.as_deref().unwrap_or("null"))
-            })
+            .map(|(name, value, source)| format!("{}:{name}={}", source.name(), value.as_deref().unwrap_or("null")))
             .collect();
         text += &format!(
             "  {}={value} sensitive={} synonyms={{{}}}\n",
@@ -311,7 +317,8 @@ async fn alter_user(
             }
         }
         let Some(password) = password else {
-            return Err(Failure::new(code::USAGE, format!("{name}: a password is needed")).advise("[iterations=N,password=...]"));
+            return Err(Failure::new(code::USAGE, format!("{name}: a password is needed"))
+                .advise("[iterations=N,password=...]"));
         };
         let set = cluster.client.set_scram_user(user, mechanism(name)?, iterations, &password).await;
         set.map_err(|error| failure(&error))?;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::compat::Release;
@@ -15,13 +14,11 @@ use super::{Cluster, ClusterArgs, failure, properties, topic_pattern};
 use crate::cli::failure::code;
 use crate::cli::{Failure, out};
 use crate::kafka::record::Decompressor;
-use crate::kafka::{Client, Consumer, ConsumerConfig, Error, Fetched, Isolation, OffsetAt, OffsetToCommit};
+use crate::kafka::{Client, Consumer, ConsumerConfig, Fetched, Isolation, OffsetAt, OffsetToCommit};
 use crate::limits::DECOMPRESSED_BATCH_BYTES_MAX;
 
 /// How often a group's offsets are committed while records come, as Java's consumer does by default.
 const COMMIT_EVERY: Duration = Duration::from_secs(5);
-/// Answers of one topic that wait to be printed.
-const WAITING_MAX: usize = 2;
 
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["topic", "include"]))]
@@ -131,8 +128,12 @@ impl ConsumeArgs {
             printer,
             skip_errors: self.skip_message_on_error,
         };
-        let fetched = self.fetch(&cluster.client, topics);
-        let read = self.read(&cluster.client, fetched, &mut reading, group.as_deref()).await;
+        let config = ConsumerConfig { isolation: self.isolation_level, ..ConsumerConfig::default() };
+        let mut consumer = Consumer::new(&cluster.client, config);
+        for (topic, start) in &topics {
+            consumer.assign(topic, start);
+        }
+        let read = self.read(&cluster.client, &mut consumer, &mut reading, group.as_deref()).await;
         // What was printed is committed even if reading ended badly.
         let committed = commit(&cluster.client, &reading, group.as_deref()).await;
         out::talk(&format!("Processed a total of {} messages", reading.printed));
@@ -159,7 +160,9 @@ impl ConsumeArgs {
         for (name, value) in &self.property {
             format.set(name, value).map_err(|why| usage(format!("--property {name}: {why}")))?;
         }
-        for (name, class) in [("key.deserializer", &self.key_deserializer), ("value.deserializer", &self.value_deserializer)] {
+        for (name, class) in
+            [("key.deserializer", &self.key_deserializer), ("value.deserializer", &self.value_deserializer)]
+        {
             if let Some(class) = class {
                 format.set(name, class).map_err(usage)?;
             }
@@ -237,34 +240,10 @@ impl ConsumeArgs {
         Ok(start.into_iter().collect())
     }
 
-    /// A reader for each topic, all into one channel.
-    fn fetch(
-        &self,
-        client: &Client,
-        topics: Vec<(Arc<str>, Vec<(i32, i64)>)>,
-    ) -> mpsc::Receiver<Result<Fetched, Error>> {
-        let (sender, receiver) = mpsc::channel(WAITING_MAX);
-        for (topic, start) in topics {
-            let config = ConsumerConfig { isolation: self.isolation_level, ..ConsumerConfig::default() };
-            let mut consumer = Consumer::new(client, config, &topic, &start);
-            let sender = sender.clone();
-            tokio::spawn(async move {
-                loop {
-                    let fetched = consumer.next().await;
-                    let is_last = fetched.is_err();
-                    if sender.send(fetched).await.is_err() || is_last {
-                        return;
-                    }
-                }
-            });
-        }
-        receiver
-    }
-
     async fn read(
         &self,
         client: &Client,
-        mut fetched: mpsc::Receiver<Result<Fetched, Error>>,
+        consumer: &mut Consumer,
         reading: &mut Reading,
         group: Option<&str>,
     ) -> Result<End, Failure> {
@@ -283,10 +262,7 @@ impl ConsumeArgs {
                 }
             };
             let fetched = tokio::select! {
-                fetched = fetched.recv() => match fetched {
-                    Some(fetched) => fetched.map_err(|error| failure(&error))?,
-                    None => return Ok(End::Done),
-                },
+                fetched = consumer.next() => fetched.map_err(|error| failure(&error))?,
                 () = patience => return Ok(End::Done),
                 _ = interrupt.recv() => return Ok(End::Done),
                 _ = terminate.recv() => return Ok(End::Terminated),

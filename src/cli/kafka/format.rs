@@ -50,7 +50,11 @@ impl Type {
             "Float" => Self::Float,
             "Double" => Self::Double,
             "UUID" => Self::Uuid,
-            _ => return Err(format!("{class}: forebay knows String, ByteArray, Short, Integer, Long, Float, Double and UUID")),
+            _ => {
+                return Err(format!(
+                    "{class}: forebay knows String, ByteArray, Short, Integer, Long, Float, Double and UUID"
+                ));
+            }
         })
     }
 
@@ -169,7 +173,8 @@ impl Format {
 
     fn show(&self, kind: Type, bytes: Option<&[u8]>, what: &str, offset: i64) -> Result<Vec<u8>, String> {
         let Some(bytes) = bytes else { return Ok(self.null.clone()) };
-        kind.show(bytes).ok_or_else(|| format!("the {what} at offset {offset} has {} bytes, which no {kind:?} has", bytes.len()))
+        kind.show(bytes)
+            .ok_or_else(|| format!("the {what} at offset {offset} has {} bytes, which no {kind:?} has", bytes.len()))
     }
 }
 
@@ -247,10 +252,7 @@ mod tests {
             ("key.separator", "|"),
             long,
         ];
-        assert_eq!(
-            shown(Release::NEWEST, &all),
-            "CreateTime:1500000000000|Partition:3|Offset:7|NO_HEADERS|null|42\n"
-        );
+        assert_eq!(shown(Release::NEWEST, &all), "CreateTime:1500000000000|Partition:3|Offset:7|NO_HEADERS|null|42\n");
         let key = [("print.key", "true"), ("print.value", "false"), ("null.literal", "-")];
         assert_eq!((shown(Release::NEWEST, &key), shown(Release::V1_0, &key)), ("-\n".to_owned(), "-\t".to_owned()));
     }

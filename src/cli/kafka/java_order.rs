@@ -74,7 +74,10 @@ mod tests {
 
     #[test]
     fn hashes_are_java_s() {
-        assert_eq!(text_hash("testkafka"), "testkafka".chars().fold(0_i32, |h, c| h.wrapping_mul(31).wrapping_add(c as i32)));
+        assert_eq!(
+            text_hash("testkafka"),
+            "testkafka".chars().fold(0_i32, |h, c| h.wrapping_mul(31).wrapping_add(c as i32))
+        );
         assert_eq!(text_hash("Aa"), text_hash("BB"));
         // 31 * (31 + 1) + "t".
         assert_eq!(partition_hash("t", 1), 31 * 32 + 116);

@@ -167,7 +167,9 @@ impl ClusterArgs {
                 zookeeper::brokers(address, config.security.protocol, patience.min(Duration::from_secs(10))).await?;
         } else if config.bootstrap.is_empty() {
             let why = "no broker given";
-            return Err(Failure::new(code::USAGE, why).advise("--bootstrap-server HOST:9092, or --zookeeper HOST:2181/CHROOT"));
+            return Err(
+                Failure::new(code::USAGE, why).advise("--bootstrap-server HOST:9092, or --zookeeper HOST:2181/CHROOT")
+            );
         }
         config.retries_deadline = patience;
         config.bootstrap_deadline = config.bootstrap_deadline.min(config.retries_deadline);
@@ -175,9 +177,7 @@ impl ClusterArgs {
         let release = match self.compat {
             Some(Compat::Like(release)) => release,
             None if !self.as_script => Release::NEWEST,
-            None | Some(Compat::Auto) => {
-                Release::of(&client.api_versions().await.map_err(|error| failure(&error))?)
-            }
+            None | Some(Compat::Auto) => Release::of(&client.api_versions().await.map_err(|error| failure(&error))?),
         };
         Ok(Cluster { client, release, json: self.output == "json" })
     }

@@ -53,7 +53,9 @@ fn parse_time(text: &str) -> Result<OffsetAt, String> {
         "latest-tiered" | "-5" => OffsetAt::LatestTiered,
         number => match number.parse::<i64>() {
             Ok(ms) if ms >= 0 => OffsetAt::Time(ms),
-            _ => return Err("latest, earliest, max-timestamp, earliest-local, latest-tiered or milliseconds".to_owned()),
+            _ => {
+                return Err("latest, earliest, max-timestamp, earliest-local, latest-tiered or milliseconds".to_owned());
+            }
         },
     })
 }
@@ -69,7 +71,12 @@ struct Rule {
 impl Rule {
     fn parse(text: &str) -> Result<Self, Failure> {
         let (name, range) = text.split_once(':').map_or((text, ""), |(name, range)| (name, range));
-        let wrong = || Failure::new(code::USAGE, format!("--topic-partitions: {text:?} is not TOPIC:N, TOPIC:N-M, TOPIC:N- or TOPIC:-M"));
+        let wrong = || {
+            Failure::new(
+                code::USAGE,
+                format!("--topic-partitions: {text:?} is not TOPIC:N, TOPIC:N-M, TOPIC:N- or TOPIC:-M"),
+            )
+        };
         let number = |text: &str, default: i32| match text {
             "" => Ok(default),
             text => text.parse::<i32>().ok().filter(|number| *number >= 0).ok_or_else(wrong),

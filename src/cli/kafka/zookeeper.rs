@@ -2,18 +2,23 @@
 
 use std::time::Duration;
 
+use crate::cli::Failure;
 use crate::cli::failure::code;
 #[cfg(not(feature = "zookeeper"))]
 use crate::cli::out;
-use crate::cli::Failure;
 use crate::kafka::SecurityProtocol;
 
 /// The brokers' addresses for `--zookeeper HOST:PORT,.../CHROOT`, on listeners of the given protocol.
 #[cfg(feature = "zookeeper")]
-pub(super) async fn brokers(address: &str, protocol: SecurityProtocol, limit: Duration) -> Result<Vec<String>, Failure> {
+pub(super) async fn brokers(
+    address: &str,
+    protocol: SecurityProtocol,
+    limit: Duration,
+) -> Result<Vec<String>, Failure> {
     let silent = || {
         let why = format!("--zookeeper {address}: no answer from ZooKeeper within {} s", limit.as_secs());
-        Failure::new(code::UNAVAILABLE, why).advise("is it running, and on this port? or give a broker: --bootstrap-server HOST:9092")
+        Failure::new(code::UNAVAILABLE, why)
+            .advise("is it running, and on this port? or give a broker: --bootstrap-server HOST:9092")
     };
     let found = tokio::time::timeout(limit, look_up(address, protocol)).await.map_err(|_| silent())??;
     if found.is_empty() {
@@ -60,7 +65,11 @@ async fn look_up(address: &str, protocol: SecurityProtocol) -> Result<Vec<String
 /// Without the client for ZooKeeper: the broker that most often runs beside it.
 #[cfg(not(feature = "zookeeper"))]
 #[expect(clippy::unused_async, reason = "the same door as with the feature")]
-pub(super) async fn brokers(address: &str, _protocol: SecurityProtocol, _limit: Duration) -> Result<Vec<String>, Failure> {
+pub(super) async fn brokers(
+    address: &str,
+    _protocol: SecurityProtocol,
+    _limit: Duration,
+) -> Result<Vec<String>, Failure> {
     let hosts = address.split('/').next().unwrap_or_default();
     let mut found = Vec::new();
     for host in hosts.split(',').filter(|host| !host.is_empty()) {

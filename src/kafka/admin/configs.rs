@@ -206,7 +206,8 @@ impl Client {
             entries.retain(|entry| entry.name != *name);
         }
         if let Some(secret) = entries.iter().find(|entry| entry.is_sensitive) {
-            let text = format!("{} is a secret that would be lost: this broker replaces whole configurations", secret.name);
+            let text =
+                format!("{} is a secret that would be lost: this broker replaces whole configurations", secret.name);
             return Err(Error::new(ErrorKind::Unsupported, text).api(ApiKey::AlterConfigs));
         }
         let mut entries: Vec<_> = entries.into_iter().map(|entry| (entry.name, entry.value)).collect();

@@ -41,7 +41,8 @@ impl Client {
             let mut patience = self.core.patience();
             let call = DescribeLogDirsCall::default();
             let dirs = loop {
-                let attempt = match self.core.ask(Lane::Control, &place, &call, self.core.config.request_timeout).await {
+                let attempt = match self.core.ask(Lane::Control, &place, &call, self.core.config.request_timeout).await
+                {
                     Ok((ErrorCode::NONE, dirs)) => break dirs,
                     Ok((code, _)) => Attempt::code(code, None).map(|e| e.at_broker(self.core.place_name(&place))),
                     Err(attempt) => attempt,

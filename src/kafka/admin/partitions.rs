@@ -6,7 +6,9 @@ use std::sync::Arc;
 use crate::kafka::ask::{Again, Attempt};
 use crate::kafka::client::Client;
 use crate::kafka::error::{Error, ErrorKind};
-use crate::kafka::msg::{ApiKey, CreatePartitionsCall, DeleteRecordsCall, DescribeTopicPartitionsCall, ErrorCode, NamedResult};
+use crate::kafka::msg::{
+    ApiKey, CreatePartitionsCall, DeleteRecordsCall, DescribeTopicPartitionsCall, ErrorCode, NamedResult,
+};
 use crate::kafka::net::now;
 use crate::kafka::net::pool::Lane;
 use crate::kafka::state::cluster::Place;

@@ -111,7 +111,8 @@ mod change {
             password: &Secret,
         ) -> Result<(), Error> {
             if !(SCRAM_ITERATIONS_MIN..=SCRAM_ITERATIONS_MAX).contains(&iterations) {
-                let text = format!("{iterations} iterations: {SCRAM_ITERATIONS_MIN} to {SCRAM_ITERATIONS_MAX} are possible");
+                let text =
+                    format!("{iterations} iterations: {SCRAM_ITERATIONS_MIN} to {SCRAM_ITERATIONS_MAX} are possible");
                 return Err(Error::new(ErrorKind::Config, text));
             }
             let mut salt = vec![0; 20];
@@ -140,7 +141,8 @@ mod change {
                 salt,
                 salted_password,
             };
-            self.alter_scram(&AlterScramUsersCall { upsertions: vec![upsertion], ..AlterScramUsersCall::default() }).await
+            self.alter_scram(&AlterScramUsersCall { upsertions: vec![upsertion], ..AlterScramUsersCall::default() })
+                .await
         }
 
         /// Takes a user's password for one mechanism away.
@@ -166,5 +168,4 @@ mod change {
             }
         }
     }
-
 }

@@ -115,7 +115,10 @@ fn put_filter(layout: Layout, version: i16, filter: &AclFilterEntry, out: &mut W
 }
 
 fn no_patterns() -> EncodeError {
-    EncodeError { field: "pattern_type", reason: "this broker knows literal names only (patterns came with 2.0)".into() }
+    EncodeError {
+        field: "pattern_type",
+        reason: "this broker knows literal names only (patterns came with 2.0)".into(),
+    }
 }
 
 impl Call for DescribeAclsCall {

@@ -11,9 +11,12 @@
 
 mod acls;
 mod admin;
+mod any;
 mod api_versions;
 mod code;
 mod configs;
+mod consumer_heartbeat;
+mod consumer_protocol;
 mod coordinator;
 mod fetch;
 mod fields;
@@ -24,6 +27,7 @@ mod header;
 mod layout;
 mod list_offsets;
 mod log_dirs;
+mod membership;
 mod metadata;
 mod negotiate;
 mod offset_commit;
@@ -48,10 +52,16 @@ pub use acls::{
     PATTERN_LITERAL,
 };
 pub use admin::{CreateTopicAnswer, CreateTopicCall, DeleteTopicAnswer, DeleteTopicCall};
+pub use any::{answer_shape, decode_answer};
 pub use api_versions::{ApiVersionsAnswer, ApiVersionsCall};
 pub use code::{CodeClass, ErrorCode};
 pub use configs::{
     AlterConfigsCall, ConfigEntryAnswer, DescribeConfigsAnswer, DescribeConfigsCall, IncrementalAlterConfigsCall,
+};
+pub use consumer_heartbeat::{ConsumerHeartbeatAnswer, ConsumerHeartbeatCall, IdPartitions};
+pub use consumer_protocol::{
+    AssignmentData, CONSUMER_PROTOCOL_VERSION, NamedPartitions, SubscriptionData, decode_cooperative_data,
+    decode_sticky_data, encode_cooperative_data, encode_sticky_data,
 };
 pub use coordinator::{FindCoordinatorAnswer, FindCoordinatorCall};
 pub use fetch::{
@@ -69,6 +79,10 @@ pub use group_admin::{
 pub use header::{RequestHeader, decode_response_header, encode_request};
 pub use list_offsets::{ListOffsetsAnswer, ListOffsetsCall, ListOffsetsPartition, ListOffsetsPartitionAnswer};
 pub use log_dirs::{DescribeLogDirsCall, LogDirAnswer, LogDirPartition};
+pub use membership::{
+    HeartbeatAnswer, HeartbeatCall, JoinGroupAnswer, JoinGroupCall, JoinedMember, LeaveGroupAnswer, LeaveGroupCall,
+    SyncGroupAnswer, SyncGroupCall,
+};
 pub use metadata::{BrokerAnswer, MetadataAnswer, MetadataCall, PartitionAnswer, TopicAnswer};
 pub use negotiate::{NoCommonVersion, VersionRange, VersionTable};
 pub use offset_commit::{OffsetCommitAnswer, OffsetCommitCall, OffsetCommitPartition};
@@ -210,11 +224,19 @@ api_keys! {
     /// Brokers, topics, partitions and leaders; v4 can forbid auto-creation.
     Metadata = 3, versions 4..=12, flexible from 9;
     /// Stores a group's offsets.
-    OffsetCommit = 8, versions 2..=8, flexible from 8;
+    OffsetCommit = 8, versions 2..=9, flexible from 8;
     /// Reads a group's offsets; v2 can ask for all of them.
-    OffsetFetch = 9, versions 2..=7, flexible from 6;
+    OffsetFetch = 9, versions 2..=9, flexible from 6;
     /// Finds the broker that owns a group.
     FindCoordinator = 10, versions 1..=3, flexible from 3;
+    /// Joins a group; the coordinator answers when all members have.
+    JoinGroup = 11, versions 0..=9, flexible from 6;
+    /// Keeps a member of a classic group alive.
+    Heartbeat = 12, versions 0..=4, flexible from 4;
+    /// Leaves a classic group.
+    LeaveGroup = 13, versions 0..=5, flexible from 4;
+    /// Hands out the assignment of a classic group.
+    SyncGroup = 14, versions 0..=5, flexible from 4;
     /// Members and state of groups.
     DescribeGroups = 15, versions 0..=5, flexible from 5;
     /// The groups of one broker.
@@ -255,6 +277,8 @@ api_keys! {
     DescribeUserScramCredentials = 50, versions 0..=0, flexible from 0;
     /// Adds and deletes users of SCRAM.
     AlterUserScramCredentials = 51, versions 0..=0, flexible from 0;
+    /// Joins, stays in and leaves a group of the new protocol (KIP-848).
+    ConsumerGroupHeartbeat = 68, versions 0..=1, flexible from 0;
     /// Groups of the new protocol (KIP-848).
     ConsumerGroupDescribe = 69, versions 0..=1, flexible from 0;
     /// Partitions with their eligible leaders (KIP-966).

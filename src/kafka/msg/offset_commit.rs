@@ -1,7 +1,7 @@
-//! `OffsetCommit` (8), versions 2 to 8: stores offsets of a group. Our own codec.
+//! `OffsetCommit` (8), versions 2 to 9: stores offsets of a group. Our own codec.
 //!
 //! v2 to v4 carry a retention time (-1: the broker's own), v3 answers with a throttle time, v6 adds leader epochs,
-//! v7 the static member id, v8 the compact layout.
+//! v7 the static member id, v8 the compact layout, v9 the new group protocol's epochs in the generation's place (KIP-848).
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::{ApiKey, Call, EncodeError, ErrorCode};
 pub struct OffsetCommitCall {
     /// The group.
     pub group: Arc<str>,
-    /// The generation of the member; -1 for a commit from outside.
+    /// The generation of the member, or its epoch (KIP-848); -1 for a commit from outside.
     pub generation: i32,
     /// The member's id; empty for a commit from outside.
     pub member_id: Arc<str>,

@@ -349,35 +349,229 @@ fn find_coordinator_both_ways() {
 
 #[test]
 fn offset_fetch_both_ways() {
-    use theirs::offset_fetch_response::{OffsetFetchResponsePartition, OffsetFetchResponseTopic};
+    use theirs::offset_fetch_response as answers;
     for version in versions::<OffsetFetchCall>() {
         for topics in [None, Some(vec![("t".into(), vec![3, 4])])] {
             let count = topics.as_ref().map(Vec::len);
-            let read: theirs::OffsetFetchRequest = read_back(&OffsetFetchCall { group: "g".into(), topics }, version);
-            assert_eq!((read.group_id.0.as_str(), read.require_stable), ("g", version >= 7));
-            assert_eq!(read.topics.map(|topics| topics.len()), count, "null asks for all");
+            let call = OffsetFetchCall { group: "g".into(), topics, member: Some(("m".into(), 6)) };
+            let read: theirs::OffsetFetchRequest = read_back(&call, version);
+            assert_eq!(read.require_stable, version >= 7);
+            if version >= 8 {
+                let group = &read.groups[0];
+                assert_eq!((group.group_id.0.as_str(), group.topics.as_ref().map(Vec::len)), ("g", count));
+                let member = (group.member_id.as_deref(), group.member_epoch);
+                assert_eq!(member, if version >= 9 { (Some("m"), 6) } else { (None, -1) });
+            } else {
+                assert_eq!(read.group_id.0.as_str(), "g");
+                assert_eq!(read.topics.map(|topics| topics.len()), count, "null asks for all");
+            }
         }
-        let mut part = OffsetFetchResponsePartition::default()
-            .with_partition_index(3)
-            .with_committed_offset(34)
-            .with_metadata(Some(text("")));
-        if version >= 5 {
-            part = part.with_committed_leader_epoch(5);
-        }
-        let none = OffsetFetchResponsePartition::default()
-            .with_partition_index(4)
-            .with_committed_offset(-1)
-            .with_metadata(None);
-        let found = OffsetFetchResponseTopic::default().with_name(topic("t")).with_partitions(vec![part, none]);
-        let body =
-            written(&theirs::OffsetFetchResponse::default().with_topics(vec![found]).with_error_code(16), version);
+        let message = if version >= 8 {
+            let part = answers::OffsetFetchResponsePartitions::default()
+                .with_partition_index(3)
+                .with_committed_offset(34)
+                .with_committed_leader_epoch(5)
+                .with_metadata(Some(text("")));
+            let none = answers::OffsetFetchResponsePartitions::default()
+                .with_partition_index(4)
+                .with_committed_offset(-1)
+                .with_metadata(None);
+            let found =
+                answers::OffsetFetchResponseTopics::default().with_name(topic("t")).with_partitions(vec![part, none]);
+            let group = answers::OffsetFetchResponseGroup::default()
+                .with_group_id(GroupId(text("g")))
+                .with_topics(vec![found])
+                .with_error_code(16);
+            theirs::OffsetFetchResponse::default().with_groups(vec![group])
+        } else {
+            let mut part = answers::OffsetFetchResponsePartition::default()
+                .with_partition_index(3)
+                .with_committed_offset(34)
+                .with_metadata(Some(text("")));
+            if version >= 5 {
+                part = part.with_committed_leader_epoch(5);
+            }
+            let none = answers::OffsetFetchResponsePartition::default()
+                .with_partition_index(4)
+                .with_committed_offset(-1)
+                .with_metadata(None);
+            let found =
+                answers::OffsetFetchResponseTopic::default().with_name(topic("t")).with_partitions(vec![part, none]);
+            theirs::OffsetFetchResponse::default().with_topics(vec![found]).with_error_code(16)
+        };
+        let body = written(&message, version);
         let answer = OffsetFetchCall::decode(version, body.clone()).unwrap();
-        assert_eq!(answer.error, ErrorCode::NOT_COORDINATOR);
+        assert_eq!((answer.error, answer.is_stable), (ErrorCode::NOT_COORDINATOR, version >= 7));
         let [(_, stored), (_, none)] = &answer.partitions[..] else { panic!("{answer:?}") };
         assert_eq!((stored.offset, stored.metadata.as_deref()), (Some(34), Some("")));
         assert_eq!(stored.leader_epoch, (version >= 5).then_some(5));
         assert_eq!((none.offset, &none.metadata), (None, &None), "-1 is nothing committed");
         torment_shaped::<OffsetFetchCall>(&offset_fetch::SHAPE, version, &body);
+    }
+}
+
+#[test]
+fn joining_both_ways() {
+    use theirs::join_group_response::JoinGroupResponseMember;
+    let call = JoinGroupCall {
+        group: "g".into(),
+        session_timeout_ms: 45_000,
+        rebalance_timeout_ms: 300_000,
+        member_id: "m".into(),
+        group_instance_id: Some("i".into()),
+        protocol_type: "consumer",
+        protocols: vec![("range".into(), Bytes::from_static(b"xy")), ("sticky".into(), Bytes::new())],
+        reason: Some("why".to_owned()),
+    };
+    for version in versions::<JoinGroupCall>() {
+        let read: theirs::JoinGroupRequest = read_back(&call, version);
+        assert_eq!((read.group_id.0.as_str(), read.session_timeout_ms), ("g", 45_000));
+        assert_eq!(read.rebalance_timeout_ms, if version >= 1 { 300_000 } else { -1 });
+        assert_eq!((read.member_id.as_str(), read.protocol_type.as_str()), ("m", "consumer"));
+        assert_eq!(read.group_instance_id, (version >= 5).then(|| text("i")));
+        assert_eq!((read.protocols[0].name.as_str(), &read.protocols[0].metadata[..]), ("range", &b"xy"[..]));
+        assert_eq!((read.protocols.len(), read.protocols[1].metadata.len()), (2, 0));
+        assert_eq!(read.reason, (version >= 8).then(|| text("why")));
+        let mut member =
+            JoinGroupResponseMember::default().with_member_id(text("m")).with_metadata(Bytes::from_static(b"z"));
+        if version >= 5 {
+            member = member.with_group_instance_id(Some(text("i")));
+        }
+        let mut message = theirs::JoinGroupResponse::default()
+            .with_generation_id(7)
+            .with_protocol_name(Some(text("range")))
+            .with_leader(text("m"))
+            .with_member_id(text("m"))
+            .with_members(vec![member]);
+        if version >= 7 {
+            message = message.with_protocol_type(Some(text("consumer")));
+        }
+        if version >= 9 {
+            message = message.with_skip_assignment(true);
+        }
+        let body = written(&message, version);
+        let answer = JoinGroupCall::decode(version, body.clone()).unwrap();
+        assert_eq!((answer.error, answer.generation, answer.protocol.as_str()), (ErrorCode::NONE, 7, "range"));
+        assert_eq!((answer.leader.as_str(), answer.member_id.as_str()), ("m", "m"));
+        assert_eq!(answer.skip_assignment, version >= 9);
+        assert_eq!((answer.members.len(), &answer.members[0].metadata[..]), (1, &b"z"[..]));
+        assert_eq!(answer.members[0].group_instance_id.is_some(), version >= 5);
+        torment::<JoinGroupCall>(version, &body);
+    }
+}
+
+#[test]
+fn synchronising_beating_and_leaving_both_ways() {
+    let (group, member_id): (std::sync::Arc<str>, std::sync::Arc<str>) = ("g".into(), "m".into());
+    let sync = SyncGroupCall {
+        group: group.clone(),
+        generation: 7,
+        member_id: member_id.clone(),
+        group_instance_id: Some("i".into()),
+        protocol_type: "consumer",
+        protocol: "range".into(),
+        assignments: vec![("m".to_owned(), Bytes::from_static(b"xyz"))],
+    };
+    for version in versions::<SyncGroupCall>() {
+        let read: theirs::SyncGroupRequest = read_back(&sync, version);
+        assert_eq!((read.group_id.0.as_str(), read.generation_id, read.member_id.as_str()), ("g", 7, "m"));
+        assert_eq!(read.group_instance_id, (version >= 3).then(|| text("i")));
+        assert_eq!(read.protocol_name, (version >= 5).then(|| text("range")));
+        assert_eq!(&read.assignments[0].assignment[..], b"xyz");
+        let message = theirs::SyncGroupResponse::default().with_assignment(Bytes::from_static(b"abc"));
+        let body = written(&message, version);
+        assert_eq!(&SyncGroupCall::decode(version, body.clone()).unwrap().assignment[..], b"abc");
+        torment::<SyncGroupCall>(version, &body);
+    }
+    let beat = HeartbeatCall { group: group.clone(), generation: 7, member_id, group_instance_id: Some("i".into()) };
+    for version in versions::<HeartbeatCall>() {
+        let read: theirs::HeartbeatRequest = read_back(&beat, version);
+        assert_eq!((read.generation_id, read.member_id.as_str()), (7, "m"));
+        assert_eq!(read.group_instance_id, (version >= 3).then(|| text("i")));
+        let body = written(&theirs::HeartbeatResponse::default().with_error_code(27), version);
+        assert_eq!(HeartbeatCall::decode(version, body.clone()).unwrap().error, ErrorCode::REBALANCE_IN_PROGRESS);
+        torment::<HeartbeatCall>(version, &body);
+    }
+    let leave = LeaveGroupCall {
+        group,
+        member_id: "m".into(),
+        group_instance_id: Some("i".into()),
+        reason: Some("done".to_owned()),
+    };
+    for version in versions::<LeaveGroupCall>() {
+        let read: theirs::LeaveGroupRequest = read_back(&leave, version);
+        let mut message = theirs::LeaveGroupResponse::default();
+        if version >= 3 {
+            assert_eq!(
+                (read.members[0].member_id.as_str(), &read.members[0].group_instance_id),
+                ("m", &Some(text("i")))
+            );
+            let gone = theirs::leave_group_response::MemberResponse::default().with_member_id(text("m"));
+            message = message.with_members(vec![gone.with_error_code(25)]);
+        } else {
+            assert_eq!(read.member_id.as_str(), "m");
+            message = message.with_error_code(25);
+        }
+        let body = written(&message, version);
+        assert_eq!(LeaveGroupCall::decode(version, body.clone()).unwrap().error, ErrorCode::UNKNOWN_MEMBER_ID);
+        torment::<LeaveGroupCall>(version, &body);
+    }
+}
+
+#[test]
+fn heartbeats_of_the_new_protocol_both_ways() {
+    use theirs::consumer_group_heartbeat_response::{Assignment, TopicPartitions};
+    let id = TopicId::new([7; 16]).unwrap();
+    let full = ConsumerHeartbeatCall {
+        group: "g".into(),
+        member_id: "m".into(),
+        member_epoch: 0,
+        instance_id: Some("i".into()),
+        rack: Some("r".into()),
+        rebalance_timeout_ms: 300_000,
+        topic_names: Some(vec!["a".into(), "b".into()]),
+        topic_regex: None,
+        server_assignor: Some("uniform".into()),
+        owned: Some(IdPartitions::from([(id, vec![1, 2])])),
+    };
+    let brief = ConsumerHeartbeatCall {
+        member_epoch: 5,
+        instance_id: None,
+        rack: None,
+        rebalance_timeout_ms: -1,
+        topic_names: None,
+        server_assignor: None,
+        owned: None,
+        ..full.clone()
+    };
+    for version in versions::<ConsumerHeartbeatCall>() {
+        let read: theirs::ConsumerGroupHeartbeatRequest = read_back(&full, version);
+        assert_eq!((read.group_id.0.as_str(), read.member_id.as_str(), read.member_epoch), ("g", "m", 0));
+        assert_eq!((read.instance_id, read.rack_id), (Some(text("i")), Some(text("r"))));
+        assert_eq!(read.subscribed_topic_names.map(|names| names.len()), Some(2));
+        assert_eq!((read.server_assignor, read.rebalance_timeout_ms), (Some(text("uniform")), 300_000));
+        let owned = &read.topic_partitions.unwrap()[0];
+        assert_eq!((owned.topic_id.as_bytes(), &owned.partitions[..]), (&[7; 16], &[1, 2][..]));
+        let read: theirs::ConsumerGroupHeartbeatRequest = read_back(&brief, version);
+        assert_eq!((read.member_epoch, read.rebalance_timeout_ms), (5, -1));
+        assert!(read.subscribed_topic_names.is_none() && read.topic_partitions.is_none());
+        let regex = ConsumerHeartbeatCall { topic_regex: Some("a.*".into()), ..brief.clone() };
+        assert_eq!(regex.encode(version, &mut Writer::new()).is_ok(), version >= 1);
+        for assigned in [false, true] {
+            let partitions =
+                TopicPartitions::default().with_topic_id(Uuid::from_bytes([7; 16])).with_partitions(vec![0, 3]);
+            let assignment = Assignment::default().with_topic_partitions(vec![partitions]);
+            let message = theirs::ConsumerGroupHeartbeatResponse::default()
+                .with_member_id(Some(text("m")))
+                .with_member_epoch(4)
+                .with_heartbeat_interval_ms(5000)
+                .with_assignment(assigned.then_some(assignment));
+            let body = written(&message, version);
+            let answer = ConsumerHeartbeatCall::decode(version, body.clone()).unwrap();
+            assert_eq!((answer.member_epoch, answer.heartbeat_interval_ms), (4, 5000));
+            assert_eq!(answer.assignment, assigned.then(|| IdPartitions::from([(id, vec![0, 3])])));
+            torment::<ConsumerHeartbeatCall>(version, &body);
+        }
     }
 }
 
@@ -537,6 +731,8 @@ fn a_count_of_two_billion_is_refused_by_every_codec() {
     attack::<OffsetCommitCall>(throttle_since(3));
     attack::<MetadataCall>(throttle_since(3));
     attack::<OffsetFetchCall>(throttle_since(3));
+    attack::<SyncGroupCall>(|version| throttle_since(1)(version) + if version >= 5 { 4 } else { 2 });
+    attack::<ConsumerHeartbeatCall>(|_| 6);
     attack::<CreateTopicCall>(throttle_since(2));
     attack::<DeleteTopicCall>(throttle_since(1));
     attack::<DescribeGroupsCall>(throttle_since(1));

@@ -5,6 +5,7 @@
 
 pub mod aborted;
 pub mod address;
+pub mod assign;
 pub mod backoff;
 pub mod cluster;
 pub mod fetch;

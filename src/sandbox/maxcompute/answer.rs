@@ -96,12 +96,21 @@ pub(super) struct Refusal {
     pub(super) code: &'static str,
     /// The service's `Message`.
     pub(super) message: String,
+    /// A header that the answer carries.
+    pub(super) header: Option<(&'static str, String)>,
 }
 
 impl Refusal {
     /// A refusal with its HTTP status.
     pub(super) fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        Self { status, code, message: message.into(), header: None }
+    }
+
+    /// The same with a header.
+    #[must_use]
+    pub(super) fn with_header(mut self, name: &'static str, value: String) -> Self {
+        self.header = Some((name, value));
+        self
     }
 
     /// Storage that failed: a full disk, a folder that is gone. Nothing has changed.
@@ -111,7 +120,17 @@ impl Refusal {
 
     /// The refusal in the shape of the host that `asked` was sent to: JSON on the tunnel host, XML on the ODPS host.
     pub(super) fn answer(&self, asked: &Asked) -> Answer {
-        error_answer(self.status, self.code, &self.message, asked)
+        let answer = match self.code {
+            // A gateway's page.
+            "" => {
+                Answer::whole(self.status, "text/html", format!("<html><body><h1>{}</h1></body></html>", self.status))
+            }
+            code => error_answer(self.status, code, &self.message, asked),
+        };
+        match &self.header {
+            Some((name, value)) => answer.header(name, value),
+            None => answer,
+        }
     }
 }
 

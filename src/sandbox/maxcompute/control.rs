@@ -23,11 +23,26 @@ struct ClockOrder {
 }
 
 #[derive(Deserialize)]
+struct StreamOrder {
+    /// A session's id, or `*`.
+    #[serde(default)]
+    move_slots: Option<String>,
+    /// How many slots there are from then on.
+    #[serde(default)]
+    slots: Option<u32>,
+    /// A session's id, or `*`.
+    #[serde(default)]
+    expire: Option<String>,
+}
+
+#[derive(Deserialize)]
 struct SessionOrder {
     #[serde(default)]
     expire: Option<String>,
     #[serde(default)]
     forget: Option<String>,
+    #[serde(default)]
+    critical: Option<String>,
 }
 
 /// Answers a request of the control path.
@@ -71,20 +86,36 @@ pub(super) fn answer(service: &Service, method: &Method, path: &str, body: &[u8]
             Ok(Answer::json(&json!({ "now": service.clock.now().to_string() })))
         }
         ("GET", "sessions") => {
-            let sessions: Vec<Json> =
-                service.uploads.list().into_iter().map(|(id, status)| json!({ "id": id, "status": status })).collect();
-            Ok(Answer::json(&json!({ "uploads": sessions })))
+            let shown = |list: Vec<(String, &'static str)>| -> Vec<Json> {
+                list.into_iter().map(|(id, status)| json!({ "id": id, "status": status })).collect()
+            };
+            let (uploads, streams) = (shown(service.uploads.list()), shown(service.streams.list()));
+            Ok(Answer::json(&json!({ "uploads": uploads, "streams": streams })))
         }
         ("POST", "sessions") => {
             let order: SessionOrder = serde_json::from_slice(body).map_err(bad)?;
-            let done = match (&order.expire, &order.forget) {
-                (Some(id), None) => service.uploads.expire(id),
-                (None, Some(id)) => service.uploads.forget(id),
+            let done = match (&order.expire, &order.forget, &order.critical) {
+                (Some(id), None, None) => service.uploads.expire(id),
+                (None, Some(id), None) => service.uploads.forget(id),
+                (None, None, Some(id)) => service.uploads.break_session(id),
                 _ => {
-                    return Err(Refusal::new(400, "InvalidArgument", "say either expire or forget, with a session id"));
+                    let message = "say one of expire, forget and critical, with a session id";
+                    return Err(Refusal::new(400, "InvalidArgument", message));
                 }
             };
             if done { Ok(Answer::json(&json!({}))) } else { Err(Refusal::new(404, "NoSuchUpload", "no such session")) }
+        }
+        ("POST", "streams") => {
+            let order: StreamOrder = serde_json::from_slice(body).map_err(bad)?;
+            let touched = match (&order.move_slots, &order.expire) {
+                (Some(id), None) => service.streams.move_slots(id, order.slots),
+                (None, Some(id)) => service.streams.expire(id),
+                _ => {
+                    let message = "say either move_slots or expire, with a session id or *";
+                    return Err(Refusal::new(400, "InvalidArgument", message));
+                }
+            };
+            Ok(Answer::json(&json!({ "sessions": touched })))
         }
         _ => Err(Refusal::new(404, "InvalidURI", format!("no control path '{method} /{path}'"))),
     }

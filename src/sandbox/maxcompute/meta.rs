@@ -124,7 +124,7 @@ pub(super) fn table(
     merge(&mut schema, details);
     if asked.parameter("extended").is_some() {
         let files = table.segments().count();
-        let reserved = json!({ "schema_version": "1", "Transactional": "false", "IsArchived": false });
+        let reserved = json!({ "schema_version": table.schema_version().to_string(), "Transactional": "false", "IsArchived": false });
         let extended = json!({
             "IsArchived": false,
             "PhysicalSize": table.bytes(),

@@ -20,10 +20,27 @@
 //! | `DELETE /__sandbox/faults` | | forgets them |
 //! | `GET /__sandbox/requests` | | `{"requests": […]}`: at_ms, operation, method, target, request_id, headers (no credentials), status |
 //! | `DELETE /__sandbox/requests` | | empties the log |
-//! | `GET`, `POST /__sandbox/switches` | `{"repeated_commit": "ok"\|"status_conflict", "closing_polls": n, "initiating_polls": n, "free_bytes": n\|null}`, any part | answers that the real service leaves open; a full disk |
+//! | `GET`, `POST /__sandbox/switches` | any of the switches below | answers that the real service leaves open; a full disk |
 //! | `POST /__sandbox/clock` | `{"advance_s": n}` | moves the clock |
-//! | `GET /__sandbox/sessions` | | `{"uploads": [{"id", "status"}]}` |
-//! | `POST /__sandbox/sessions` | `{"expire": id}` or `{"forget": id}` | ends an upload session |
+//! | `GET /__sandbox/sessions` | | `{"uploads": [{"id", "status"}], "streams": [{"id", "status"}]}` |
+//! | `POST /__sandbox/sessions` | `{"expire": id}`, `{"forget": id}` or `{"critical": id}` | ends an upload session |
+//! | `POST /__sandbox/streams` | `{"move_slots": id, "slots": n}` or `{"expire": id}`; `*` for every session | moves the slots of stream sessions (`slots` changes their number), or ends them |
+//!
+//! The switches, each with its default first:
+//!
+//! | Switch | Values |
+//! |---|---|
+//! | `repeated_commit` | `ok`, `status_conflict`: what committing a closed session answers |
+//! | `closed_sessions`, `expired_sessions` | `shown`, `forgotten` (404 `NoSuchUpload`) |
+//! | `cut_block` | `refused`, `accepted`: a block whose body is cut, whole rows being kept |
+//! | `empty_overwrite` | `empties`, `keeps`, `refused`: an overwrite without blocks |
+//! | `closing_polls`, `stale_polls`, `initiating_polls` | 0: status polls after a commit that say `closing`, that do not see it yet; polls of a new download that say `INITIATING` |
+//! | `repeated_pack` | `stored`, `dropped`: a stream's pack that comes again under its trace id |
+//! | `moved_slot` | `taken`, `bad_gateway`: a pack for a slot that has moved |
+//! | `expired_stream` | `not_found`, `status_conflict` |
+//! | `stream_slots`, `stream_init_polls` | 0: slots of a session that asks for no number; answers of a new session that say `init` |
+//! | `schema_lag` | 0: stream sessions created before the tunnel knows a table's latest schema |
+//! | `free_bytes` | null: bytes that may still be written before the disk counts as full |
 //!
 //! A fault is `{"operation": name, "when": "before"|"after", "action": …, "skip": n, "times": n}`; `when` is `before` (no
 //! effect) unless given, `skip` requests of the operation pass first, `times` (1) meet it. Actions and their members:
@@ -37,7 +54,7 @@
 //! | `cut_answer` | `after_bytes` | the connection closes after so many bytes of the answer's body |
 //!
 //! Operations: `discovery`, `project`, `tenants`, `logview_host`, `authorization`, `schema_list`, `schema`, `table_list`, `table_get`, `table_preview`,
-//! `partition_list`, `partition_get`, `upload_create`, `upload_status`, `upload_block`, `upload_commit`, `download_create`,
+//! `partition_list`, `partition_get`, `upload_create`, `upload_status`, `upload_block`, `upload_commit`, `stream_create`, `stream_reload`, `stream_write`, `stream_abort`, `download_create`,
 //! `download_status`, `download_data`, `download_release`, `instance_submit`, `instance_list`, `instance_status`,
 //! `instance_task_status`, `instance_result`, `instance_other`, `instance_terminate`, `instance_download_create`,
 //! `instance_download_status`, `instance_download_data`, and `*` for any.
@@ -55,6 +72,7 @@ mod server;
 mod service;
 mod sql;
 mod store;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod upload;
@@ -74,11 +92,13 @@ use instance::Instances;
 use server::Server;
 use service::Service;
 use store::Tables;
+use stream::Streams;
 use upload::Uploads;
 
 pub use fault::{Action, Fault, Faults, When};
 pub use service::{LoggedRequest, Switches};
-pub use upload::RepeatedCommit;
+pub use stream::{ExpiredStream, MovedSlot, RepeatedPack};
+pub use upload::{CutBlock, EmptyOverwrite, EndedSession, RepeatedCommit};
 
 use super::clock::SandboxClock;
 use crate::tunnel::{Column, TableSchema};
@@ -172,6 +192,7 @@ fn service(config: MaxComputeSandboxConfig, address: SocketAddr) -> io::Result<S
         }),
         time_zone: config.time_zone,
         uploads: Arc::new(Uploads::open(Arc::clone(&tables), clock.clone(), &owner)?),
+        streams: Arc::new(Streams::new(Arc::clone(&tables), clock.clone())),
         downloads: Downloads::new(clock.clone(), &owner),
         instances: Arc::new(Instances::new(clock.clone(), &owner)),
         tables,

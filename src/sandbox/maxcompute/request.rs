@@ -88,6 +88,10 @@ pub(super) enum Operation {
     UploadStatus(TablePath),
     UploadBlock(TablePath),
     UploadCommit(TablePath),
+    StreamCreate(TablePath),
+    StreamReload(TablePath),
+    StreamWrite(TablePath),
+    StreamAbort(TablePath),
     DownloadCreate(TablePath),
     DownloadStatus(TablePath),
     DownloadData(TablePath),
@@ -126,6 +130,10 @@ impl Operation {
             Self::UploadStatus(_) => "upload_status",
             Self::UploadBlock(_) => "upload_block",
             Self::UploadCommit(_) => "upload_commit",
+            Self::StreamCreate(_) => "stream_create",
+            Self::StreamReload(_) => "stream_reload",
+            Self::StreamWrite(_) => "stream_write",
+            Self::StreamAbort(_) => "stream_abort",
             Self::DownloadCreate(_) => "download_create",
             Self::DownloadStatus(_) => "download_status",
             Self::DownloadData(_) => "download_data",
@@ -153,6 +161,10 @@ impl Operation {
                 | Self::UploadStatus(_)
                 | Self::UploadBlock(_)
                 | Self::UploadCommit(_)
+                | Self::StreamCreate(_)
+                | Self::StreamReload(_)
+                | Self::StreamWrite(_)
+                | Self::StreamAbort(_)
                 | Self::DownloadCreate(_)
                 | Self::DownloadStatus(_)
                 | Self::DownloadData(_)
@@ -190,6 +202,10 @@ impl Operation {
             | Self::UploadStatus(at)
             | Self::UploadBlock(at)
             | Self::UploadCommit(at)
+            | Self::StreamCreate(at)
+            | Self::StreamReload(at)
+            | Self::StreamWrite(at)
+            | Self::StreamAbort(at)
             | Self::DownloadCreate(at)
             | Self::DownloadStatus(at)
             | Self::DownloadData(at)
@@ -231,6 +247,16 @@ impl Operation {
                 TablePath { project, schema: schema.to_lowercase(), table: table.to_lowercase() },
                 query,
             ),
+            ["tables", table, "streams"] => Self::of_stream(
+                method,
+                TablePath { project, schema: schema_of_query(), table: table.to_lowercase() },
+                query,
+            ),
+            ["schemas", schema, "tables", table, "streams"] => Self::of_stream(
+                method,
+                TablePath { project, schema: schema.to_lowercase(), table: table.to_lowercase() },
+                query,
+            ),
             ["instances"] if *method == Method::POST => Self::InstanceSubmit { project },
             ["instances"] => Self::InstanceList { project },
             ["instances", id] => Self::of_instance(method, project, (*id).to_owned(), query),
@@ -253,6 +279,18 @@ impl Operation {
             "POST" if has("uploadid") => Self::UploadCommit(table),
             "POST" if has("downloadid") => Self::DownloadRelease(table),
             "PUT" if has("uploadid") => Self::UploadBlock(table),
+            _ => Self::Unknown,
+        }
+    }
+
+    fn of_stream(method: &Method, table: TablePath, query: &[(String, String)]) -> Self {
+        let in_session = parameter(query, "uploadid").is_some();
+        match method.as_str() {
+            "POST" if !in_session => Self::StreamCreate(table),
+            // Go reloads with POST and PyODPS aborts with it; the service gives the same answer to both.
+            "POST" => Self::StreamAbort(table),
+            "GET" if in_session => Self::StreamReload(table),
+            "PUT" if in_session => Self::StreamWrite(table),
             _ => Self::Unknown,
         }
     }
@@ -334,6 +372,11 @@ mod tests {
             ("GET", "/projects/p/tables/t?uploadid=U&partition=pt%3D1&getblockid=true", "upload_status"),
             ("PUT", "/projects/p/tables/t?blockid=0&uploadid=U1&curr_project=p", "upload_block"),
             ("POST", "/projects/p/tables/t?partition=pt%3D20240101&uploadid=U1", "upload_commit"),
+            ("POST", "/projects/p/tables/t/streams?create_partition&partition=pt%3D1", "stream_create"),
+            ("GET", "/projects/p/schemas/s/tables/t/streams?uploadid=S&schema_version=1", "stream_reload"),
+            ("PUT", "/projects/p/tables/t/streams?uploadid=S1&slotid=0&schema_version=1", "stream_write"),
+            ("POST", "/projects/p/tables/t/streams?uploadid=S1", "stream_abort"),
+            ("GET", "/projects/p/tables/t/streams", "unknown"),
             ("POST", "/projects/p/tables/t?downloads&asyncmode=true", "download_create"),
             ("GET", "/projects/p/tables/t?downloadid=D", "download_status"),
             ("GET", "/projects/p/tables/t?data&downloadid=D&rowrange=%280%2C1%29", "download_data"),

@@ -27,7 +27,11 @@ use super::server::Cutter;
 use super::sql::{self, SqlContext};
 use super::store::Tables;
 use super::store::table::Table;
-use super::upload::{RepeatedCommit, Upload, UploadWanted, Uploads, no_such_partition, no_such_table, partition_of};
+use super::stream::{ExpiredStream, MovedSlot, PackAnswer, PackWanted, RepeatedPack, StreamWanted, Streams};
+use super::upload::{
+    CutBlock, EmptyOverwrite, EndedSession, RepeatedCommit, Upload, UploadWanted, Uploads, no_such_partition,
+    no_such_table, partition_of,
+};
 use crate::sandbox::clock::SandboxClock;
 use crate::tunnel::encode::{Compression, unpacked};
 
@@ -41,6 +45,28 @@ pub struct Switches {
     pub closing_polls: u32,
     /// Status polls that still answer `INITIATING` after a download session was created.
     pub initiating_polls: u32,
+    /// Status polls after a commit that do not see it yet: they answer as if it had not been.
+    pub stale_polls: u32,
+    /// Whether a committed session can still be asked.
+    pub closed_sessions: EndedSession,
+    /// Whether an expired session can still be asked.
+    pub expired_sessions: EndedSession,
+    /// What becomes of a block whose body is cut.
+    pub cut_block: CutBlock,
+    /// What an overwrite without blocks does.
+    pub empty_overwrite: EmptyOverwrite,
+    /// What becomes of a stream's pack that came before.
+    pub repeated_pack: RepeatedPack,
+    /// What becomes of a pack for a slot that has moved.
+    pub moved_slot: MovedSlot,
+    /// What a stream session that is over answers.
+    pub expired_stream: ExpiredStream,
+    /// Slots of a stream session that asks for no number of them; 0 counts as 1.
+    pub stream_slots: u32,
+    /// Answers about a new stream session that still say `init`.
+    pub stream_init_polls: u32,
+    /// Stream sessions to be created before the tunnel knows a table's latest schema.
+    pub schema_lag: u32,
     /// Bytes that tables and sessions may still write before the disk counts as full; `None` is no limit but its own.
     pub free_bytes: Option<u64>,
 }
@@ -75,6 +101,7 @@ pub(super) struct Service {
     pub(super) time_zone: jiff::tz::TimeZone,
     pub(super) tables: Arc<Tables>,
     pub(super) uploads: Arc<Uploads>,
+    pub(super) streams: Arc<Streams>,
     pub(super) downloads: Downloads,
     pub(super) instances: Arc<Instances>,
     pub(super) faults: Arc<Faults>,
@@ -106,13 +133,17 @@ impl Service {
 
     /// The orders of tests.
     pub(super) fn switches(&self) -> Switches {
-        *self.switches.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.lock_switches()
+    }
+
+    fn lock_switches(&self) -> MutexGuard<'_, Switches> {
+        self.switches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Replaces the orders of tests.
     pub(super) fn set_switches(&self, switches: Switches) {
         self.tables.space().set(switches.free_bytes);
-        *self.switches.lock().unwrap_or_else(PoisonError::into_inner) = switches;
+        *self.lock_switches() = switches;
     }
 
     /// The last requests, oldest first.
@@ -186,8 +217,10 @@ impl Service {
         body: Body,
         cut_request: Option<u64>,
     ) -> Result<Option<Answer>, Refusal> {
-        if let Operation::UploadBlock(_) = &asked.operation {
-            return self.put_block(asked, body, cut_request).await;
+        match &asked.operation {
+            Operation::UploadBlock(_) => return self.put_block(asked, body, cut_request).await,
+            Operation::StreamWrite(_) => return self.put_pack(asked, body, cut_request).await,
+            _ => {}
         }
         let Ok(body) = read_whole(body, REQUEST_BYTES_MAX).await else {
             return Err(Refusal::new(400, "IncompleteBody", "the request's body ended early or is too large"));
@@ -206,17 +239,29 @@ impl Service {
                         at,
                         partition: asked.value("partition").map(str::to_owned),
                         overwrite: asked.parameter("overwrite").is_some_and(is_true),
-                        create_partition: asked
-                            .parameter("create_partition")
-                            .is_some_and(|text| text.is_empty() || is_true(text)),
+                        create_partition: is_set(asked, "create_partition"),
                     };
                     blocking(move || service.uploads.create(&wanted)).await?
+                }
+                Operation::StreamCreate(at) => {
+                    let wanted = StreamWanted {
+                        at,
+                        partition: asked.value("partition").map(str::to_owned),
+                        create_partition: is_set(asked, "create_partition"),
+                        dynamic_partition: is_set(asked, "dynamic_partition"),
+                        schema_version: asked.value("schema_version").and_then(|text| text.parse().ok()),
+                        slots: ["odps-tunnel-slot-num", "odps-slot-num"]
+                            .iter()
+                            .find_map(|name| asked.header(name)?.trim().parse().ok()),
+                    };
+                    let (server, switches) = (self.host(asked), self.switches());
+                    self.lock_switches().schema_lag = switches.schema_lag.saturating_sub(1);
+                    blocking(move || service.streams.create(&wanted, &server, &switches)).await?
                 }
                 Operation::UploadCommit(_) => {
                     let id = asked.value("uploadid").unwrap_or_default().to_owned();
                     let switches = self.switches();
-                    blocking(move || service.uploads.commit(&id, switches.repeated_commit, switches.closing_polls))
-                        .await?
+                    blocking(move || service.uploads.commit(&id, &switches)).await?
                 }
                 _ => return self.answer_quick(asked, &body).map(Some),
             }
@@ -253,7 +298,11 @@ impl Service {
             Operation::UploadStatus(_) => {
                 let id = asked.value("uploadid").unwrap_or_default();
                 let with_blocks = !asked.value("getblockid").is_some_and(|text| text.eq_ignore_ascii_case("false"));
-                self.uploads.status(id, with_blocks).map(|json| Answer::json(&json))
+                self.uploads.status(id, with_blocks, &self.switches()).map(|json| Answer::json(&json))
+            }
+            Operation::StreamReload(_) | Operation::StreamAbort(_) => {
+                let id = asked.value("uploadid").unwrap_or_default();
+                self.streams.reload(id, self.switches().expired_stream).map(|json| Answer::json(&json))
             }
             Operation::DownloadCreate(at) => {
                 let snapshot = self.snapshot(at, asked.value("partition"))?;
@@ -283,6 +332,8 @@ impl Service {
             Operation::UploadCreate(_)
             | Operation::UploadCommit(_)
             | Operation::UploadBlock(_)
+            | Operation::StreamCreate(_)
+            | Operation::StreamWrite(_)
             | Operation::Control(_)
             | Operation::Unknown => Err(Refusal::new(
                 404,
@@ -309,9 +360,10 @@ impl Service {
         };
         let (feeder, reader) = BodyReader::new();
         let uploads = Arc::clone(&self.uploads);
+        let cut = self.switches().cut_block;
         let work = tokio::task::spawn_blocking(move || {
             let mut source = unpacked(compression, reader);
-            uploads.put_block(&upload, block_id, version, &mut *source)
+            uploads.put_block(&upload, block_id, version, &mut *source, cut)
         });
         let fed = feed(body, feeder, cut_request).await;
         let put = work.await.map_err(|error| Refusal::new(500, "InternalServerError", error.to_string()))?;
@@ -321,14 +373,66 @@ impl Service {
         put.map(|_| Some(Answer::empty(200)))
     }
 
+    async fn put_pack(
+        self: &Arc<Self>,
+        asked: &Asked,
+        body: Body,
+        cut_request: Option<u64>,
+    ) -> Result<Option<Answer>, Refusal> {
+        let text = |name| asked.value(name).map(str::to_owned);
+        let header = |name| asked.header(name).filter(|value| !value.is_empty()).map(str::to_owned);
+        let wanted = PackWanted {
+            session: text("uploadid").unwrap_or_default(),
+            slot: text("slotid").unwrap_or_default(),
+            partition: text("partition"),
+            schema_version: text("schema_version").and_then(|text| text.parse().ok()),
+            check_latest_schema: asked.parameter("check_latest_schema").is_some_and(is_true),
+            record_count: text("record_count").and_then(|text| text.parse().ok()),
+            routed_server: header("odps-tunnel-routed-server"),
+            trace: header("odps-tunnel-retry-trace-id"),
+        };
+        let switches = self.switches();
+        let begun = self.check_project(asked).and_then(|()| {
+            let compression = compression_of(asked)?;
+            let service = Arc::clone(self);
+            Ok((compression, blocking(move || service.streams.begin(&wanted, &switches))))
+        });
+        let begun = match begun {
+            Ok((compression, target)) => target.await.map(|target| (compression, target)),
+            Err(refusal) => Err(refusal),
+        };
+        let (compression, target) = match begun {
+            Ok(begun) => begun,
+            Err(refusal) => {
+                drain(body).await;
+                return Err(refusal);
+            }
+        };
+        let (feeder, reader) = BodyReader::new();
+        let streams = Arc::clone(&self.streams);
+        let work = tokio::task::spawn_blocking(move || {
+            let mut source = unpacked(compression, reader);
+            streams.write(&target, &mut *source, switches.repeated_pack)
+        });
+        let fed = feed(body, feeder, cut_request).await;
+        let put = work.await.map_err(|error| Refusal::new(500, "InternalServerError", error.to_string()))?;
+        if fed != Fed::Whole {
+            return Ok(None);
+        }
+        let PackAnswer { slots, server, batch } = put?;
+        let answer = Answer::empty(200)
+            .header("odps-tunnel-slot-num", &slots.to_string())
+            .header("odps-tunnel-routed-server", &server)
+            .header("odps-tunnel-batch-id", &batch.to_string());
+        Ok(Some(answer))
+    }
+
     #[allow(clippy::type_complexity)]
     fn begin_block(&self, asked: &Asked) -> Result<(Arc<Upload>, u32, i64, Compression), Refusal> {
         if asked.parameter("arrow").is_some() {
             return Err(Refusal::new(501, "NotImplemented", "the local MaxCompute takes no Arrow blocks yet"));
         }
-        let named = asked.header("content-encoding").unwrap_or_default();
-        let compression = Compression::of_content_encoding(named)
-            .ok_or_else(|| Refusal::new(400, "MalformedHeaderValue", format!("unknown Content-Encoding '{named}'")))?;
+        let compression = compression_of(asked)?;
         let version = asked.value("block_version").and_then(|text| text.parse().ok()).unwrap_or(0);
         let (upload, block_id) = self.uploads.begin_block(
             asked.value("uploadid").unwrap_or_default(),
@@ -502,6 +606,17 @@ fn cut_answer(answer: Answer, after_bytes: u64, cutter: Cutter) -> Answer {
         Some((Err(std::io::Error::other("cut by the sandbox")), (body, 0, cutter)))
     });
     Answer { status, headers, content: Content::Streamed(Box::pin(cut)) }
+}
+
+fn compression_of(asked: &Asked) -> Result<Compression, Refusal> {
+    let named = asked.header("content-encoding").unwrap_or_default();
+    Compression::of_content_encoding(named)
+        .ok_or_else(|| Refusal::new(400, "MalformedHeaderValue", format!("unknown Content-Encoding '{named}'")))
+}
+
+/// A flag that may come without a value.
+fn is_set(asked: &Asked, name: &str) -> bool {
+    asked.parameter(name).is_some_and(|text| text.is_empty() || is_true(text))
 }
 
 fn is_true(text: &str) -> bool {

@@ -16,6 +16,7 @@ use serde_json::{Value as Json, json};
 use super::answer::Refusal;
 use super::request::TablePath;
 use super::schema_json;
+use super::service::Switches;
 use super::store::rows::{RowFault, Types, VerifyError, verify};
 use super::store::segment::Segment;
 use super::store::table::{ColumnEntry, Table, columns_in, columns_out};
@@ -50,6 +51,8 @@ pub(super) struct Upload {
 #[derive(Debug, Default)]
 struct State {
     phase: Phase,
+    /// Status polls after the commit that do not see it.
+    stale_polls: u32,
     blocks: BTreeMap<u32, Block>,
 }
 
@@ -62,6 +65,8 @@ enum Phase {
     Closed,
     /// Expired by order, before its time.
     Expired,
+    /// Broken by order.
+    Critical,
 }
 
 #[derive(Debug)]
@@ -105,6 +110,41 @@ pub enum RepeatedCommit {
     Ok,
     /// 409 `StatusConflict`.
     StatusConflict,
+}
+
+/// What the service may do in two ways with a block whose body is cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CutBlock {
+    /// Nothing of it is kept.
+    #[default]
+    Refused,
+    /// The whole rows that came are the block.
+    Accepted,
+}
+
+/// What the service may do in two ways when a session without blocks is committed with `overwrite`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EmptyOverwrite {
+    /// The target is emptied.
+    #[default]
+    Empties,
+    /// Success without an effect.
+    Keeps,
+    /// 400 `InvalidArgument`.
+    Refused,
+}
+
+/// Whether the status of a session that is over can still be asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndedSession {
+    /// For as long as any session's.
+    #[default]
+    Shown,
+    /// 404 `NoSuchUpload`.
+    Forgotten,
 }
 
 impl Uploads {
@@ -182,12 +222,24 @@ impl Uploads {
     }
 
     /// The session's status, with or without its blocks.
-    pub(super) fn status(&self, id: &str, with_blocks: bool) -> Result<Json, Refusal> {
+    pub(super) fn status(&self, id: &str, with_blocks: bool, switches: &Switches) -> Result<Json, Refusal> {
         let upload = self.find(id)?;
         let shown = {
             let mut state = upload.lock();
-            let shown = self.phase(&upload, &state);
-            if let Phase::Closing(polls) = state.phase {
+            let mut shown = self.phase(&upload, &state);
+            let gone = match shown {
+                Phase::Closed => state.stale_polls == 0 && switches.closed_sessions == EndedSession::Forgotten,
+                Phase::Expired => switches.expired_sessions == EndedSession::Forgotten,
+                _ => false,
+            };
+            if gone {
+                return Err(no_such_upload(id));
+            }
+            if state.stale_polls > 0 {
+                // The read does not see the commit yet.
+                state.stale_polls -= 1;
+                shown = Phase::Open;
+            } else if let Phase::Closing(polls) = state.phase {
                 state.phase = if polls > 1 { Phase::Closing(polls - 1) } else { Phase::Closed };
             }
             shown
@@ -229,19 +281,23 @@ impl Uploads {
         block_id: u32,
         version: i64,
         source: &mut dyn io::Read,
+        cut: CutBlock,
     ) -> Result<u64, Refusal> {
         let now_ms = self.clock.now_ms();
         let number = self.tables.next_number();
         let unique = format!("{}.{block_id}.{now_ms}.{number}", upload.id);
         let store = |error: io::Error| Refusal::store("write the block", &error);
         let mut writer = self.tables.writer(&upload.table_id, &unique).map_err(store)?;
-        let rows =
-            verify(source, &upload.types, FIELD_BYTES_MAX, &mut |rows| writer.write(rows)).map_err(
-                |error| match error {
-                    VerifyError::Keep(error) => store(error),
-                    VerifyError::Row(fault) => refuse_rows(&fault),
-                },
-            )?;
+        let mut kept = 0_u64;
+        let verified = verify(source, &upload.types, FIELD_BYTES_MAX, &mut |rows| {
+            kept = kept.saturating_add(1);
+            writer.write(rows)
+        });
+        let rows = match (verified, cut) {
+            (Ok(rows), _) => rows,
+            (Err(VerifyError::Row(RowFault::Read(_) | RowFault::Truncated)), CutBlock::Accepted) => kept,
+            (Err(error), _) => return Err(refuse_verify(error, "write the block")),
+        };
         let segment = writer.finish(&format!("{unique}.{rows}.rows"), rows).map_err(store)?;
         let mut state = upload.lock();
         if let Err(refusal) = self.check_open(upload, &state) {
@@ -260,13 +316,19 @@ impl Uploads {
     }
 
     /// Makes the session's blocks rows of the table, all of them or none.
-    pub(super) fn commit(&self, id: &str, repeated: RepeatedCommit, closing_polls: u32) -> Result<Json, Refusal> {
+    pub(super) fn commit(&self, id: &str, switches: &Switches) -> Result<Json, Refusal> {
         let upload = self.find(id)?;
         let shown = {
             let mut state = upload.lock();
             let phase = self.phase(&upload, &state);
-            match (phase, repeated) {
+            match (phase, switches.repeated_commit) {
                 (Phase::Open, _) => {}
+                (Phase::Closed, _) if switches.closed_sessions == EndedSession::Forgotten => {
+                    return Err(no_such_upload(id));
+                }
+                (Phase::Expired, _) if switches.expired_sessions == EndedSession::Forgotten => {
+                    return Err(no_such_upload(id));
+                }
                 (Phase::Closed | Phase::Closing(_), RepeatedCommit::Ok) => {
                     drop(state);
                     return Ok(self.describe(&upload, phase, true));
@@ -293,12 +355,21 @@ impl Uploads {
                     "The specified table has been modified since the session began",
                 ));
             }
+            let is_empty = upload.overwrite && state.blocks.is_empty();
+            if is_empty && switches.empty_overwrite == EmptyOverwrite::Refused {
+                return Err(Refusal::new(400, "InvalidArgument", "The session holds no block"));
+            }
+            let overwrite = upload.overwrite && !(is_empty && switches.empty_overwrite == EmptyOverwrite::Keeps);
             let addition = Addition { partition, segments };
             self.tables
-                .commit(&upload.key, vec![addition], upload.overwrite, false, Some(&upload.id))
+                .commit(&upload.key, vec![addition], overwrite, false, Some(&upload.id))
                 .map_err(|error| refuse_store(error, "commit the session"))?;
             state.blocks.values_mut().for_each(|block| block.segment = None);
-            state.phase = if closing_polls > 0 { Phase::Closing(closing_polls) } else { Phase::Closed };
+            state.stale_polls = switches.stale_polls;
+            state.phase = match switches.closing_polls {
+                0 => Phase::Closed,
+                polls => Phase::Closing(polls),
+            };
             state.phase
         };
         Ok(self.describe(&upload, shown, true))
@@ -309,6 +380,13 @@ impl Uploads {
         let Some(upload) = self.lock().get(id).map(Arc::clone) else { return false };
         upload.lock().phase = Phase::Expired;
         upload.discard_blocks();
+        true
+    }
+
+    /// Makes a session's status CRITICAL, whatever it was; rows that are committed stay. False when there is no such session.
+    pub(super) fn break_session(&self, id: &str) -> bool {
+        let Some(upload) = self.lock().get(id).map(Arc::clone) else { return false };
+        upload.lock().phase = Phase::Critical;
         true
     }
 
@@ -335,7 +413,7 @@ impl Uploads {
             .get(id)
             .filter(|upload| self.clock.now_ms().saturating_sub(upload.created_ms) < FORGOTTEN_MS)
             .map(Arc::clone)
-            .ok_or_else(|| Refusal::new(404, "NoSuchUpload", format!("The specified upload id does not exist: {id}")))
+            .ok_or_else(|| no_such_upload(id))
     }
 
     fn phase(&self, upload: &Upload, state: &State) -> Phase {
@@ -516,6 +594,10 @@ pub(super) fn partition_of(table: &Table, text: Option<&str>) -> Result<Option<P
     }
 }
 
+fn no_such_upload(id: &str) -> Refusal {
+    Refusal::new(404, "NoSuchUpload", format!("The specified upload id does not exist: {id}"))
+}
+
 pub(super) fn no_such_table(at: &TablePath) -> Refusal {
     Refusal::new(404, "NoSuchTable", format!("The specified table does not exist: {}.{}", at.project, at.table))
 }
@@ -524,7 +606,7 @@ pub(super) fn no_such_partition(spec: &PartitionSpec) -> Refusal {
     Refusal::new(404, "NoSuchPartition", format!("The specified partition does not exist: {spec}"))
 }
 
-fn refuse_store(error: StoreError, doing: &str) -> Refusal {
+pub(super) fn refuse_store(error: StoreError, doing: &str) -> Refusal {
     match error {
         StoreError::NoSuchTable => {
             Refusal::new(404, "NoSuchTable", format!("cannot {doing}: the table does not exist"))
@@ -536,6 +618,13 @@ fn refuse_store(error: StoreError, doing: &str) -> Refusal {
             Refusal::new(400, "InvalidArgument", format!("cannot {doing}: it exists"))
         }
         StoreError::Io(error) => Refusal::store(doing, &error),
+    }
+}
+
+pub(super) fn refuse_verify(error: VerifyError, doing: &str) -> Refusal {
+    match error {
+        VerifyError::Keep(error) => Refusal::store(doing, &error),
+        VerifyError::Row(fault) => refuse_rows(&fault),
     }
 }
 
@@ -563,6 +652,7 @@ const fn status_name(phase: Phase) -> &'static str {
         Phase::Closing(_) => "closing",
         Phase::Closed => "closed",
         Phase::Expired => "expired",
+        Phase::Critical => "critical",
     }
 }
 

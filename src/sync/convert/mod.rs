@@ -6,6 +6,7 @@
 mod charset;
 mod decimal;
 mod nested;
+mod route;
 mod scalar;
 #[cfg(test)]
 mod tests;
@@ -19,16 +20,21 @@ use jiff::tz::TimeZone;
 
 use super::json::{self, Leaf, Members};
 use super::stats::Delta;
-use crate::job::{Charset, DataFormat, FieldType, OverLength, ReaderSpec, SourceColumn, WriterColumns, WriterSpec};
+use crate::job::{
+    Charset, DataFormat, FieldType, OverLength, PartitionPiece, ReaderSpec, SourceColumn, WriterColumns, WriterSpec,
+};
 use crate::kafka::record::Record;
 use crate::tunnel::{ColumnType, RowEncoder, TableSchema};
 
+pub use route::RouteError;
 pub use scalar::Scalar;
 
 /// Turns records into rows of one table. Built once a job; cheap to clone for a second reader of the same ranges.
 #[derive(Clone, Debug)]
 pub struct Converter {
     cells: Vec<Cell>,
+    /// What the record's partition is made of; none when all rows go to one place.
+    route: Option<Vec<route::Level>>,
     members: Members,
     rules: ValueRules,
     key_type: FieldType,
@@ -86,8 +92,8 @@ pub enum ColumnError {
         /// The table's columns.
         known: Vec<String>,
     },
-    /// The job names a partition column; rows are not routed by it.
-    IsPartition(String),
+    /// The rows' partitions cannot be told from the records.
+    Route(RouteError),
     /// More reader columns than writer columns.
     TooMany {
         /// Reader columns.
@@ -103,7 +109,7 @@ impl fmt::Display for ColumnError {
             Self::Unknown { column, known } => {
                 write!(f, "the table has no column \"{column}\"; it has {}", known.join(", "))
             }
-            Self::IsPartition(column) => write!(f, "column \"{column}\" is a partition column of the table"),
+            Self::Route(error) => error.fmt(f),
             Self::TooMany { reader, writer } => {
                 write!(
                     f,
@@ -150,27 +156,38 @@ impl Converter {
         schema: &TableSchema,
         field_bytes_max: usize,
     ) -> Result<Self, ColumnError> {
+        let routed = route::levels(reader, writer, schema).map_err(ColumnError::Route)?;
         let targets = targets(&writer.columns, schema)?;
         if reader.columns.len() > targets.len() {
             return Err(ColumnError::TooMany { reader: reader.columns.len(), writer: targets.len() });
         }
+        let routed_sources = routed.iter().flat_map(|levels| route::sources(levels));
         let mut paths = Vec::new();
+        for column in reader.columns.iter().chain(routed_sources) {
+            if let SourceColumn::Data(path) = column
+                && !paths.iter().any(|(whole, _)| *whole == path.whole)
+            {
+                paths.push((path.whole.as_str(), path.steps.as_slice()));
+            }
+        }
+        let source_of = |column: &SourceColumn| match column {
+            SourceColumn::Constant(text) => Source::Constant(text.clone()),
+            SourceColumn::Key => Source::Key,
+            SourceColumn::Value => Source::Value,
+            SourceColumn::Partition => Source::Partition,
+            SourceColumn::Offset => Source::Offset,
+            SourceColumn::Timestamp => Source::Timestamp,
+            SourceColumn::Headers => Source::Headers,
+            SourceColumn::Field(index) => Source::Field(*index),
+            SourceColumn::Data(path) => {
+                Source::Member(paths.iter().position(|(whole, _)| *whole == path.whole).unwrap_or_default())
+            }
+        };
         let mut cells = BTreeMap::new();
         for (source_index, (column, target)) in reader.columns.iter().zip(targets).enumerate() {
-            let source = match column {
-                SourceColumn::Constant(text) => Source::Constant(text.clone()),
-                SourceColumn::Key => Source::Key,
-                SourceColumn::Value => Source::Value,
-                SourceColumn::Partition => Source::Partition,
-                SourceColumn::Offset => Source::Offset,
-                SourceColumn::Timestamp => Source::Timestamp,
-                SourceColumn::Headers => Source::Headers,
-                SourceColumn::Field(index) => Source::Field(*index),
-                SourceColumn::Data(path) => {
-                    paths.push((path.whole.as_str(), path.steps.as_slice()));
-                    Source::Member(paths.len().saturating_sub(1))
-                }
-            };
+            // A partition column has no cell.
+            let Some(target) = target else { continue };
+            let source = source_of(column);
             let Some(to) = schema.columns.get(target) else { continue };
             let cell = Cell {
                 source,
@@ -182,6 +199,29 @@ impl Converter {
             };
             cells.insert(target, cell);
         }
+        let route = routed.clone().map(|levels| {
+            let level = |(level, index): (crate::job::RoutedLevel, Option<usize>)| {
+                let piece = |piece| match piece {
+                    PartitionPiece::Text(text) => route::Piece::Text(text),
+                    PartitionPiece::Value { source, format, source_format } => route::Piece::Value {
+                        source_index: index
+                            .or_else(|| reader.columns.iter().position(|column| *column == source))
+                            .unwrap_or(reader.columns.len()),
+                        source_name: source.to_string(),
+                        source: source_of(&source),
+                        format,
+                        source_format,
+                    },
+                };
+                let key = schema.partition_keys.iter().find(|key| key.name == level.key);
+                route::Level {
+                    key_type: key.map_or(ColumnType::String, |key| key.type_.clone()),
+                    key: level.key,
+                    pieces: level.pieces.into_iter().map(piece).collect(),
+                }
+            };
+            levels.into_iter().map(level).collect()
+        });
         let refused = field_bytes_max.max(1);
         let rules = ValueRules {
             empty_as_null: writer.empty_as_null,
@@ -198,6 +238,7 @@ impl Converter {
         };
         Ok(Self {
             cells: cells.into_values().collect(),
+            route,
             members: Members::new(paths),
             rules,
             key_type: reader.key_type,
@@ -206,6 +247,11 @@ impl Converter {
             header_encoding: reader.header_encoding,
             delimiter,
         })
+    }
+
+    /// Whether rows go to different partitions.
+    pub const fn is_routed(&self) -> bool {
+        self.route.is_some()
     }
 
     /// Appends the row of `record` to `rows`, or appends nothing and says why. Counts into `delta` what is not dirty but
@@ -220,6 +266,22 @@ impl Converter {
         rows: &mut RowEncoder,
         delta: &mut Delta,
     ) -> Result<(), Box<Dirty>> {
+        self.convert_into(partition, record, delta, |_| Some(rows)).map(|_| ())
+    }
+
+    /// As [`Converter::convert`], for rows that go to different partitions: `pick` gives the encoder for a partition, named as
+    /// Tunnel does (`pt=1,hh=2`; empty when all rows go to one place), or none to leave the record out. Says whether the row
+    /// was appended.
+    ///
+    /// # Errors
+    /// [`Dirty`] for a level or the first column whose value does not fit; for a level before `pick` is asked.
+    pub fn convert_into<'e>(
+        &self,
+        partition: i32,
+        record: &Record<'_>,
+        delta: &mut Delta,
+        pick: impl FnOnce(&str) -> Option<&'e mut RowEncoder>,
+    ) -> Result<bool, Box<Dirty>> {
         let document = self.document(record, delta);
         let found = match &document {
             Some(text) => match self.members.find(text) {
@@ -231,8 +293,13 @@ impl Converter {
             },
             None => json::Found::default(),
         };
+        let target = match &self.route {
+            Some(levels) => self.target(levels, partition, record, &found, delta)?,
+            None => String::new(),
+        };
+        let Some(rows) = pick(&target) else { return Ok(false) };
         for cell in &self.cells {
-            let scalar = self.scalar(cell, partition, record, &found, delta);
+            let scalar = self.scalar(&cell.source, partition, record, &found, delta);
             let fits = scalar.and_then(|scalar| {
                 scalar::write(&self.rules, cell.target, &cell.target_type, scalar, self.encoding, rows, delta)
             });
@@ -248,7 +315,59 @@ impl Converter {
             }
         }
         rows.end_row();
-        Ok(())
+        Ok(true)
+    }
+
+    /// The record's partition.
+    fn target(
+        &self,
+        levels: &[route::Level],
+        partition: i32,
+        record: &Record<'_>,
+        found: &json::Found<'_>,
+        delta: &mut Delta,
+    ) -> Result<String, Box<Dirty>> {
+        let mut text = String::with_capacity(32);
+        for level in levels {
+            if !text.is_empty() {
+                text.push(',');
+            }
+            text.push_str(&level.key);
+            text.push('=');
+            let start = text.len();
+            let (mut of, mut name) = (0, "");
+            let mut whole = Ok(());
+            for piece in &level.pieces {
+                let (source, format, source_format) = match piece {
+                    route::Piece::Text(fixed) => {
+                        text.push_str(fixed);
+                        continue;
+                    }
+                    route::Piece::Value { source, source_index, source_name, format, source_format } => {
+                        (of, name) = (*source_index, source_name.as_str());
+                        (source, format.as_ref(), source_format.as_ref())
+                    }
+                };
+                let zone = &self.rules.time_zone;
+                whole = self.scalar(source, partition, record, found, delta).and_then(|scalar| {
+                    route::append(&mut text, scalar, format, source_format, zone, self.encoding, delta)
+                });
+                if whole.is_err() {
+                    break;
+                }
+            }
+            whole = whole.and_then(|()| route::check(text.get(start..).unwrap_or_default(), &level.key_type));
+            if let Err(reason) = whole {
+                return Err(Box::new(Dirty {
+                    source_index: of,
+                    source_name: name.to_owned(),
+                    target_name: format!("partition column {}", level.key),
+                    target_type: level.key_type.to_string(),
+                    reason,
+                }));
+            }
+        }
+        Ok(text)
     }
 
     /// The value as text, where a data column needs it; a missing value counts as one that is not JSON.
@@ -265,13 +384,13 @@ impl Converter {
 
     fn scalar<'v>(
         &'v self,
-        cell: &'v Cell,
+        source: &'v Source,
         partition: i32,
         record: &Record<'v>,
         found: &json::Found<'v>,
         delta: &mut Delta,
     ) -> Result<Scalar<'v>, String> {
-        Ok(match &cell.source {
+        Ok(match source {
             Source::Constant(text) => Scalar::Text(Cow::Borrowed(text)),
             Source::Partition => Scalar::Long(i64::from(partition)),
             Source::Offset => Scalar::Long(record.offset),
@@ -355,14 +474,12 @@ fn push_json_string(out: &mut String, text: &str) {
     out.push_str(&serde_json::to_string(text).unwrap_or_default());
 }
 
-/// The table columns that a job writes, by position in the schema, in the job's order.
-fn targets(columns: &WriterColumns, schema: &TableSchema) -> Result<Vec<usize>, ColumnError> {
-    let WriterColumns::Named(names) = columns else { return Ok((0..schema.columns.len()).collect()) };
+/// The table columns that a job writes, by position in the schema, in the job's order; `None` for a partition column.
+fn targets(columns: &WriterColumns, schema: &TableSchema) -> Result<Vec<Option<usize>>, ColumnError> {
+    let WriterColumns::Named(names) = columns else { return Ok((0..schema.columns.len()).map(Some).collect()) };
     let find = |name: &String| match schema.columns.iter().position(|c| c.name.eq_ignore_ascii_case(name)) {
-        Some(index) => Ok(index),
-        None if schema.partition_keys.iter().any(|c| c.name.eq_ignore_ascii_case(name)) => {
-            Err(ColumnError::IsPartition(name.clone()))
-        }
+        Some(index) => Ok(Some(index)),
+        None if schema.partition_keys.iter().any(|c| c.name.eq_ignore_ascii_case(name)) => Ok(None),
         None => Err(ColumnError::Unknown {
             column: name.clone(),
             known: schema.columns.iter().map(|c| c.name.clone()).collect(),

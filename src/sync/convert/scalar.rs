@@ -164,7 +164,7 @@ pub(super) fn value(
 }
 
 /// The text of a value in a text column.
-fn text<'a>(scalar: Scalar<'a>, encoding: Charset, delta: &mut Delta) -> Cow<'a, str> {
+pub(super) fn text<'a>(scalar: Scalar<'a>, encoding: Charset, delta: &mut Delta) -> Cow<'a, str> {
     match scalar {
         Scalar::Text(text) => text,
         Scalar::Long(number) => Cow::Owned(number.to_string()),
@@ -295,7 +295,7 @@ fn no_way(scalar: &Scalar<'_>, target: &ColumnType) -> Reason {
 }
 
 /// A value's start, for messages.
-fn shown(scalar: &Scalar<'_>) -> String {
+pub(super) fn shown(scalar: &Scalar<'_>) -> String {
     match scalar {
         Scalar::Null => "NULL".to_owned(),
         Scalar::Text(text) => quoted(text),
@@ -317,7 +317,7 @@ fn shown(scalar: &Scalar<'_>) -> String {
 }
 
 /// The first 64 characters of a text in quotes, control characters escaped.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let mut start: String = text.chars().take(64).collect();
     if start.len() < text.len() {
         start.push('…');

@@ -10,7 +10,8 @@ use jiff::tz::TimeZone;
 
 use super::*;
 use crate::job::{
-    Begin, DataPath, End, Isolation, OdpsConnection, OverLengthLog, PathStep, Routing, Secret, UploadCompression,
+    Begin, DataPath, DateFormat, End, Isolation, OdpsConnection, OverLengthLog, PathStep, Routing, Secret,
+    UploadCompression,
 };
 use crate::kafka::record::{BatchBuilder, BatchOptions, Decompressor, Header, RecordSet};
 use crate::tunnel::{Column, RowDecoder, Value};
@@ -256,4 +257,114 @@ fn text_in_other_charsets() {
     let (rows, _, delta) = convert(&converter, &schema, &[(0, None, Some(b"{\"n\":\"\xc4\xe3\"}"), &[])]);
     assert_eq!(rows, [vec![Value::text("{\"n\":\"你\"}"), Value::text("你")]]);
     assert_eq!(delta.malformed_text_values, 0);
+}
+
+fn routed(keys: &[(&str, &str)], schema: TableSchema) -> TableSchema {
+    let column = |(name, type_): &(&str, &str)| Column::new(*name, ColumnType::parse(type_).unwrap());
+    TableSchema { partition_keys: keys.iter().map(column).collect(), ..schema }
+}
+
+/// The partition of one record of offset 7, or why it is dirty.
+fn target(converter: &Converter, timestamp: i64, value: &str) -> Result<String, Dirty> {
+    let mut batch = BatchBuilder::new(BatchOptions::default());
+    batch.push(timestamp, None, Some(value.as_bytes()), &[]);
+    let set = RecordSet::new(Bytes::from(batch.finish(7).unwrap()));
+    let records = set.batches().next().unwrap().unwrap().decode(&mut Decompressor::new(1 << 20)).unwrap();
+    let record = records.iter().next().unwrap().unwrap();
+    let (mut rows, mut picked) = (RowEncoder::new(), String::new());
+    let encoder = &mut rows;
+    let appended = converter.convert_into(3, &record, &mut Delta::default(), |key| {
+        picked = key.to_owned();
+        Some(encoder)
+    });
+    let appended = appended.map_err(|dirty| *dirty)?;
+    assert!(appended && rows.rows() == 1);
+    Ok(picked)
+}
+
+#[test]
+fn columns_that_name_partitions_route() {
+    let schema = routed(&[("pt", "string"), ("hh", "bigint")], schema(&[("v", "string")]));
+    let read = reader(vec![data("day"), SourceColumn::Value, SourceColumn::Partition]);
+    let format = crate::job::PartitionFormat {
+        name: "PT".into(),
+        source_format: None,
+        format: DateFormat::parse("yyyyMMdd").unwrap(),
+    };
+    let mut write = writer(&["pt", "v", "hh"]);
+    write.routing.mapping.push(format);
+    let zone = TimeZone::fixed(jiff::tz::offset(8));
+    let converter = Converter::new(&read, &write, &zone, &schema, 64).unwrap();
+    assert!(converter.is_routed());
+    for (value, wanted) in [
+        (r#"{"day":"2024-01-31 23:59:59"}"#, "pt=20240131,hh=3"),
+        (r#"{"day":"2024-01-31T23:59:59Z"}"#, "pt=20240201,hh=3"),
+        (r#"{"day":1706745599000}"#, "pt=20240201,hh=3"),
+    ] {
+        assert_eq!(target(&converter, 0, value).as_deref(), Ok(wanted), "{value}");
+    }
+    for (value, reason) in [
+        (r#"{"day":"soon"}"#, "\"soon\" is no date"),
+        (r#"{"day":null}"#, "NULL cannot be a partition"),
+        ("no json", "NULL cannot be a partition"),
+    ] {
+        let dirty = target(&converter, 0, value).unwrap_err();
+        assert_eq!((dirty.source_index, dirty.source_name.as_str()), (0, "day"));
+        assert_eq!(dirty.target_name, "partition column pt");
+        assert!(dirty.reason.contains(reason), "{dirty}");
+    }
+}
+
+#[test]
+fn a_pattern_routes_by_record_time_and_value() {
+    let schema = routed(&[("ds", "string"), ("region", "string")], schema(&[("v", "string")]));
+    let value = |source, format: Option<&str>| PartitionPiece::Value {
+        source,
+        format: format.map(|format| DateFormat::parse(format).unwrap()),
+        source_format: None,
+    };
+    let level = |key: &str, pieces| crate::job::RoutedLevel { key: key.into(), pieces };
+    let mut write = writer(&["v"]);
+    write.routing.levels = vec![
+        level("REGION", vec![PartitionPiece::Text("r-".into()), value(data("region"), None)]),
+        level("ds", vec![value(SourceColumn::Timestamp, Some("%Y%m%d%H"))]),
+    ];
+    let zone = TimeZone::fixed(jiff::tz::offset(8));
+    let converter = Converter::new(&reader(vec![SourceColumn::Value]), &write, &zone, &schema, 64).unwrap();
+    let at = 1_706_716_800_000; // 2024-02-01 00:00 in GMT+8
+    assert_eq!(target(&converter, at, r#"{"region":"cn"}"#).as_deref(), Ok("ds=2024020100,region=r-cn"));
+    assert_eq!(target(&converter, at - 1, r#"{"region":7}"#).as_deref(), Ok("ds=2024013123,region=r-7"));
+    let long = format!(r#"{{"region":"{}"}}"#, "x".repeat(300));
+    for (time, value, reason) in [
+        (-1, r#"{"region":"cn"}"#, "NULL cannot be a partition"),
+        (at, r#"{"region":"a/b"}"#, "\"r-a/b\" holds a character"),
+        (at, r#"{"region":"a=b"}"#, "holds a character"),
+        (at, r#"{"region":"a "}"#, "holds a character"),
+        (at, &long, "has 302 bytes"),
+    ] {
+        let dirty = target(&converter, time, value).unwrap_err();
+        assert!(dirty.reason.contains(reason), "{dirty}");
+    }
+}
+
+#[test]
+fn routing_that_does_not_fit_the_table_is_refused() {
+    let partitioned = || routed(&[("pt", "string"), ("hh", "string")], schema(&[("v", "string")]));
+    let three = || reader(vec![SourceColumn::Value, SourceColumn::Key, SourceColumn::Offset]);
+    let refused = |read: &ReaderSpec, write: &WriterSpec, schema: &TableSchema| {
+        Converter::new(read, write, &TimeZone::UTC, schema, 64).unwrap_err().to_string()
+    };
+    assert!(refused(&three(), &writer(&["v", "pt"]), &partitioned()).contains("same number of columns: 3 and 2"));
+    let two = reader(vec![SourceColumn::Value, SourceColumn::Key]);
+    assert!(refused(&two, &writer(&["v", "pt"]), &partitioned()).contains("partition column hh is not named"));
+    let mut off = writer(&["v", "pt", "hh"]);
+    off.routing.wanted = Some(false);
+    assert!(refused(&three(), &off, &partitioned()).contains("supportDynamicPartition is false"));
+    let both = WriterSpec { partition: "pt=1,hh=2".into(), ..writer(&["v", "pt", "hh"]) };
+    assert!(refused(&three(), &both, &partitioned()).contains("leave it blank"));
+    let mut asked = writer(&["v"]);
+    asked.routing.wanted = Some(true);
+    let one = reader(vec![SourceColumn::Value]);
+    assert!(refused(&one, &asked, &partitioned()).contains("names none of the table's partition columns"));
+    assert!(refused(&one, &asked, &schema(&[("v", "string")])).contains("the table has no partitions"));
 }

@@ -3,6 +3,7 @@
 mod download;
 mod request;
 mod sql;
+mod stream;
 mod table;
 mod upload;
 
@@ -17,6 +18,7 @@ use crate::tunnel::session::RetryPolicy;
 pub use download::{Download, ReadOptions, RowReader};
 use request::Connection;
 pub use sql::{SqlInstance, SqlOutput};
+pub use stream::{Pack, PackReceipt, StreamOptions, StreamUpload};
 pub use table::Table;
 pub use upload::{Upload, UploadOptions};
 

@@ -60,6 +60,7 @@ impl Answer {
             .with_request_id(said.request_id)
             .with_request_id(self.request_id())
             .with_retry_after(retry_after)
+            .with_latest_schema(self.header("odps-tunnel-latest-schema-version").map(str::to_owned))
     }
 }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::cli::Failure;
 use crate::cli::kafka::compat::Release;
 use crate::cli::kafka::{failure, java_order};
-use crate::cli::Failure;
 use crate::kafka::{Client, CommittedOffset, DescribedGroup, ErrorKind, GroupMember, Isolation, OffsetAt};
 
 /// One line of a group's description.

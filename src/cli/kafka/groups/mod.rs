@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::compat::Release;
 use super::layout::groups as layout;
-use super::{ClusterArgs, Cluster, failure};
+use super::{Cluster, ClusterArgs, failure};
 use crate::cli::failure::code;
 use crate::cli::{Failure, out};
 use crate::kafka::{Client, DescribedGroup, ErrorCode, ErrorKind, ListedGroup};
@@ -118,7 +118,9 @@ impl GroupsArgs {
             return Err(Failure::new(code::USAGE, "--delete-offsets: of which topic?").advise("--topic TOPIC"));
         }
         if self.reset_offsets && self.topic.is_empty() && !self.all_topics && self.from_file.is_none() {
-            return Err(Failure::new(code::USAGE, "--reset-offsets: of which topics?").advise("--topic TOPIC, or --all-topics"));
+            return Err(
+                Failure::new(code::USAGE, "--reset-offsets: of which topics?").advise("--topic TOPIC, or --all-topics")
+            );
         }
         let target = if self.reset_offsets { Some(self.target()?) } else { None };
         let cluster = self.cluster.connect().await?;
@@ -302,11 +304,16 @@ impl GroupsArgs {
                 }
                 (false, _) => String::new(),
             };
-            let topics = if modern { partitions.iter().map(|(topic, _)| topic.chars().count()).max().unwrap_or(0).max(15) } else { 30 };
+            let topics = if modern {
+                partitions.iter().map(|(topic, _)| topic.chars().count()).max().unwrap_or(0).max(15)
+            } else {
+                30
+            };
             let width = if modern { 10 } else { 15 };
             text += &format!("\n{:<topics$} {:<width$} {:<15}\n", "TOPIC", "PARTITION", "STATUS");
             for (topic, partition) in &partitions {
-                let status = status(topic, *partition).map_or_else(|| "Successful".to_owned(), |code| format!("Error: {code}"));
+                let status =
+                    status(topic, *partition).map_or_else(|| "Successful".to_owned(), |code| format!("Error: {code}"));
                 text += &format!("{topic:<topics$} {partition:<width$} {status:<15}\n");
             }
             out::data(&text);
@@ -340,13 +347,13 @@ async fn delete(cluster: &Cluster, groups: &[String]) -> Result<ExitCode, Failur
         out::data(&format!("\nThese consumer groups were deleted successfully: {}\n", gone.join(", ")));
     }
     let Some((_, first)) = kept.first() else { return Ok(ExitCode::SUCCESS) };
-    let lines: Vec<String> = kept
-        .iter()
-        .map(|(group, error)| format!("* Group '{group}' could not be deleted due to: {error}"))
-        .collect();
+    let lines: Vec<String> =
+        kept.iter().map(|(group, error)| format!("* Group '{group}' could not be deleted due to: {error}")).collect();
     let why = format!("Deletion of some consumer groups failed:\n{}", lines.join("\n"));
     Err(match first.kind() {
-        ErrorKind::Broker(ErrorCode::NON_EMPTY_GROUP) => Failure::new(code::FAILED, why).advise("stop its members first"),
+        ErrorKind::Broker(ErrorCode::NON_EMPTY_GROUP) => {
+            Failure::new(code::FAILED, why).advise("stop its members first")
+        }
         _ => Failure { message: why, ..failure(first) },
     })
 }

@@ -7,8 +7,8 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SpanRelativeTo, Timestamp};
 
-use super::describe::{self, GroupRows};
 use super::GroupsArgs;
+use super::describe::{self, GroupRows};
 use crate::cli::connection::read;
 use crate::cli::failure::code;
 use crate::cli::kafka::failure;
@@ -81,11 +81,8 @@ pub(super) async fn plan(
         let wanted: Plan = wanted.map(|(_, topic, partition, offset)| ((topic.clone(), *partition), *offset)).collect();
         return within_range(client, wanted).await;
     }
-    let partitions = if topics.is_empty() {
-        describe::partitions(committed)
-    } else {
-        named_partitions(client, topics).await?
-    };
+    let partitions =
+        if topics.is_empty() { describe::partitions(committed) } else { named_partitions(client, topics).await? };
     let wanted: BTreeSet<(Arc<str>, i32)> = partitions.into_iter().collect();
     match target {
         Target::Earliest => listed(client, &wanted, OffsetAt::Earliest).await,
@@ -165,7 +162,8 @@ async fn listed(client: &Client, wanted: &BTreeSet<(Arc<str>, i32)>, at: OffsetA
 /// Offsets that do not exist become the nearest that does.
 async fn within_range(client: &Client, wanted: Plan) -> Result<Plan, Failure> {
     let keys: BTreeSet<_> = wanted.keys().cloned().collect();
-    let (starts, ends) = (listed(client, &keys, OffsetAt::Earliest).await?, listed(client, &keys, OffsetAt::Latest).await?);
+    let (starts, ends) =
+        (listed(client, &keys, OffsetAt::Earliest).await?, listed(client, &keys, OffsetAt::Latest).await?);
     let bounded = wanted.into_iter().map(|(key, offset)| {
         let (start, end) = (starts.get(&key).copied().unwrap_or(0), ends.get(&key).copied().unwrap_or(i64::MAX));
         let (topic, partition) = &key;
@@ -251,7 +249,8 @@ pub(super) fn table(plans: &[(String, Plan)], release: super::super::compat::Rel
     }
     let longest = |texts: &mut dyn Iterator<Item = usize>| texts.max().unwrap_or(0).max(15);
     let group_width = longest(&mut plans.iter().map(|(group, _)| group.chars().count()));
-    let topic_width = longest(&mut plans.iter().flat_map(|(_, plan)| plan.keys()).map(|(topic, _)| topic.chars().count()));
+    let topic_width =
+        longest(&mut plans.iter().flat_map(|(_, plan)| plan.keys()).map(|(topic, _)| topic.chars().count()));
     text += &format!("\n{:<group_width$} {:<topic_width$} {:<10} {}", "GROUP", "TOPIC", "PARTITION", "NEW-OFFSET");
     for (group, (topic, partition), offset) in rows {
         text += &format!("\n{group:<group_width$} {topic:<topic_width$} {partition:<10} {offset}");

@@ -6,7 +6,8 @@ use crate::cli::kafka::groups::describe::{GroupRow, GroupRows};
 use crate::kafka::{DescribedGroup, GroupMember, ListedGroup};
 
 /// What the tools of 1.0 and 1.1 say on standard error before anything about groups.
-pub(in crate::cli::kafka) const NOTE: &str = "Note: This will not show information about old Zookeeper-based consumers.\n";
+pub(in crate::cli::kafka) const NOTE: &str =
+    "Note: This will not show information about old Zookeeper-based consumers.\n";
 
 const MISSING: &str = "-";
 
@@ -58,16 +59,10 @@ pub(in crate::cli::kafka) fn offsets(group: &GroupRows, release: Release, verbos
     let of_rows = |field: fn(&GroupRow) -> &Option<String>| {
         width(15, rows.iter().map(|row| field(row).as_deref().unwrap_or(MISSING)))
     };
-    let mut headings = vec!["TOPIC", "PARTITION", "CURRENT-OFFSET", "LOG-END-OFFSET", "LAG", "CONSUMER-ID", "HOST", "CLIENT-ID"];
-    let mut widths = vec![
-        of_rows(|row| &row.topic),
-        10,
-        15,
-        15,
-        15,
-        of_rows(|row| &row.consumer_id),
-        of_rows(|row| &row.host),
-    ];
+    let mut headings =
+        vec!["TOPIC", "PARTITION", "CURRENT-OFFSET", "LOG-END-OFFSET", "LAG", "CONSUMER-ID", "HOST", "CLIENT-ID"];
+    let mut widths =
+        vec![of_rows(|row| &row.topic), 10, 15, 15, 15, of_rows(|row| &row.consumer_id), of_rows(|row| &row.host)];
     let with_epoch = verbose && release >= Release::V4_0;
     if with_epoch {
         headings.insert(2, "LEADER-EPOCH");
@@ -125,16 +120,19 @@ pub(in crate::cli::kafka) fn members(group: &DescribedGroup, release: Release, v
     let current: Vec<String> = members.iter().map(|member| assignment(&member.assignment, release)).collect();
     let target: Vec<String> =
         members.iter().map(|member| assignment(&member.target.clone().unwrap_or_default(), release)).collect();
-    let migrating = members.iter().any(|m| m.upgraded == Some(true)) && members.iter().any(|m| m.upgraded == Some(false));
+    let migrating =
+        members.iter().any(|m| m.upgraded == Some(true)) && members.iter().any(|m| m.upgraded == Some(false));
     let tail = |cells: &[String]| {
-        let widths = [15, width(20, current.iter().map(String::as_str)), 15, width(20, target.iter().map(String::as_str))];
+        let widths =
+            [15, width(20, current.iter().map(String::as_str)), 15, width(20, target.iter().map(String::as_str))];
         line(cells, &widths)
     };
     let mut text = "\n".to_owned();
     let head: Vec<String> = headings.iter().map(|heading| (*heading).to_owned()).collect();
     text += &(line(&head, &widths) + " ");
     if verbose && modern {
-        let mut cells = ["CURRENT-EPOCH", "CURRENT-ASSIGNMENT", "TARGET-EPOCH", "TARGET-ASSIGNMENT"].map(str::to_owned).to_vec();
+        let mut cells =
+            ["CURRENT-EPOCH", "CURRENT-ASSIGNMENT", "TARGET-EPOCH", "TARGET-ASSIGNMENT"].map(str::to_owned).to_vec();
         if migrating {
             cells.push("UPGRADED".to_owned());
         }
@@ -191,7 +189,12 @@ fn assignment(topics: &std::collections::BTreeMap<String, Vec<i32>>, release: Re
 }
 
 /// The state of one group. `coordinator` is `host:port  (id)`.
-pub(in crate::cli::kafka) fn state(group: &DescribedGroup, coordinator: &str, release: Release, verbose: bool) -> String {
+pub(in crate::cli::kafka) fn state(
+    group: &DescribedGroup,
+    coordinator: &str,
+    release: Release,
+    verbose: bool,
+) -> String {
     let assignor = if group.assignor.is_empty() { MISSING.to_owned() } else { group.assignor.clone() };
     let (mut headings, mut cells, mut widths) = (Vec::new(), Vec::new(), Vec::new());
     let coordinator_width = width(25, std::iter::once(coordinator));
@@ -224,7 +227,12 @@ pub(in crate::cli::kafka) fn state(group: &DescribedGroup, coordinator: &str, re
 }
 
 /// `--list` with `--state` or `--type`.
-pub(in crate::cli::kafka) fn list(groups: &[ListedGroup], with_type: bool, with_state: bool, release: Release) -> String {
+pub(in crate::cli::kafka) fn list(
+    groups: &[ListedGroup],
+    with_type: bool,
+    with_state: bool,
+    release: Release,
+) -> String {
     let ids = width(15, groups.iter().map(|group| group.group.as_str()));
     let java = release >= Release::V3_8;
     let ids = if java { ids.saturating_add(10) } else { ids };
@@ -278,7 +286,10 @@ testkafka                      1          1               1               0     
     /// The golden case of 4.x with `--verbose`.
     #[test]
     fn a_group_without_members_looks_as_in_4() {
-        let group = GroupRows { group: "console-consumer-83".to_owned(), rows: vec![GroupRow { leader_epoch: Some(0), ..row(0, 1) }] };
+        let group = GroupRows {
+            group: "console-consumer-83".to_owned(),
+            rows: vec![GroupRow { leader_epoch: Some(0), ..row(0, 1) }],
+        };
         let expected = "
 GROUP               TOPIC           PARTITION  LEADER-EPOCH    CURRENT-OFFSET  LOG-END-OFFSET  LAG             CONSUMER-ID     HOST            CLIENT-ID
 console-consumer-83 testkafka       0          0               1               1               0               -               -               -

@@ -18,6 +18,8 @@ use super::{Ask, Asked, Cause, Entry, Failure, Fault, FetchState, FetchedData, R
 /// What the entries of an answer come to.
 struct Scan {
     next: i64,
+    /// Of the last whole batch.
+    epoch: Option<i32>,
     cut_off: Option<usize>,
     damage: Option<String>,
 }
@@ -153,6 +155,11 @@ impl<E: Clone> FetchState<E> {
             return;
         }
         let position = std::mem::replace(&mut cursor.next, scan.next);
+        let position_epoch = cursor.next_epoch;
+        if position != scan.next {
+            cursor.next_epoch = scan.epoch;
+        }
+        let next_epoch = cursor.next_epoch;
         cursor.queued = cursor.queued.saturating_add(1);
         let bytes = records.len_bytes();
         let source = self.sources.entry(broker).or_default();
@@ -161,7 +168,9 @@ impl<E: Clone> FetchState<E> {
             partition: partition.clone(),
             broker,
             position,
+            position_epoch,
             next: scan.next,
+            next_epoch,
             high_watermark: part.high_watermark,
             last_stable_offset: part.last_stable_offset,
             log_start_offset: part.log_start_offset,
@@ -376,11 +385,14 @@ impl<E: Clone> FetchState<E> {
 
 /// Walks the headers: where does reading go on?
 fn scan(records: &RecordSet, position: i64) -> Scan {
-    let mut scan = Scan { next: position, cut_off: None, damage: None };
+    let mut scan = Scan { next: position, epoch: None, cut_off: None, damage: None };
     let mut batches = records.batches();
     for batch in batches.by_ref() {
         match batch {
-            Ok(batch) => scan.next = scan.next.max(batch.next_offset()),
+            Ok(batch) => {
+                scan.next = scan.next.max(batch.next_offset());
+                scan.epoch = batch.leader_epoch();
+            }
             Err(e) => scan.damage = Some(format!("damaged batch at or after offset {}: {e}", scan.next)),
         }
     }

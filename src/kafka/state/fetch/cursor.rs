@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::kafka::msg::TopicId;
 
-use super::{Cause, Failure, Progress, TopicPartition};
+use super::{Cause, Failure, Position, Progress, TopicPartition};
 
 /// One partition that is read.
 #[derive(Debug)]
@@ -13,9 +13,11 @@ pub(super) struct Cursor<E> {
     /// Changes with every command that makes answers on their way worthless. Never repeats within a machine.
     pub(super) generation: u64,
     /// The offset after what the caller has been given.
-    pub(super) delivered: i64,
+    pub(super) delivered: Position,
     /// The offset to ask for next: the end of what has been fetched.
     pub(super) next: i64,
+    /// The leader epoch of the batch before `next`.
+    pub(super) next_epoch: Option<i32>,
     pub(super) leader: Option<(i32, Option<i32>)>,
     pub(super) paused: bool,
     /// Bytes to ask for; grows for a batch that an old broker cuts off.
@@ -52,11 +54,17 @@ enum Range {
 }
 
 impl<E: Clone> Cursor<E> {
-    pub(super) const fn new(turn: u64, position: i64, leader: Option<(i32, Option<i32>)>, bytes_max: usize) -> Self {
+    pub(super) const fn new(
+        turn: u64,
+        position: Position,
+        leader: Option<(i32, Option<i32>)>,
+        bytes_max: usize,
+    ) -> Self {
         Self {
             generation: turn,
             delivered: position,
-            next: position,
+            next: position.offset,
+            next_epoch: position.leader_epoch,
             leader,
             paused: false,
             bytes_max,
@@ -83,7 +91,8 @@ impl<E: Clone> Cursor<E> {
 
     /// Goes back to what the caller has been given; the entries that wait must be dropped too.
     pub(super) const fn rewind(&mut self) {
-        self.next = self.delivered;
+        self.next = self.delivered.offset;
+        self.next_epoch = self.delivered.leader_epoch;
         self.queued = 0;
     }
 

@@ -24,6 +24,22 @@ pub struct TopicPartition {
     pub partition: i32,
 }
 
+/// Where reading a partition stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The next offset to read.
+    pub offset: i64,
+    /// The leader epoch of the batch before it, by which a log that was cut and written anew is noticed (KIP-320); none when
+    /// unknown, as before Kafka 0.11.
+    pub leader_epoch: Option<i32>,
+}
+
+impl From<i64> for Position {
+    fn from(offset: i64) -> Self {
+        Self { offset, leader_epoch: None }
+    }
+}
+
 /// How to fetch, and how patient to be.
 #[derive(Clone, Debug)]
 pub struct FetchOptions {
@@ -125,8 +141,12 @@ pub struct FetchedData {
     pub broker: i32,
     /// The offset that was asked for: records below it are not wanted.
     pub position: i64,
+    /// The leader epoch of the batch before it, if known.
+    pub position_epoch: Option<i32>,
     /// The offset after the last whole batch, from its header; `position` when there is none.
     pub next: i64,
+    /// The leader epoch of the batch before `next`, if known.
+    pub next_epoch: Option<i32>,
     /// The next offset all in-sync replicas will have.
     pub high_watermark: i64,
     /// The first offset of an open transaction, or the high watermark; -1 when unknown.
@@ -228,8 +248,8 @@ pub struct RangeOrder {
 pub struct Progress<E> {
     /// Which one.
     pub partition: TopicPartition,
-    /// The offset after what has been handed out.
-    pub position: i64,
+    /// After what has been handed out.
+    pub position: Position,
     /// As in the last good answer; -1 before the first.
     pub high_watermark: i64,
     /// As in the last good answer; -1 before the first.
@@ -267,7 +287,8 @@ impl<E: Clone> FetchState<E> {
     }
 
     /// Reads `partition` from `position` on. One that is assigned already is moved there.
-    pub fn assign(&mut self, now: Instant, partition: TopicPartition, position: i64) {
+    pub fn assign(&mut self, now: Instant, partition: TopicPartition, position: impl Into<Position>) {
+        let position = position.into();
         self.discard(&partition);
         let topic = self.topics.entry(partition.topic.clone()).or_insert_with(|| TopicState::new(now));
         let leader = topic.leader(partition.partition);
@@ -283,7 +304,7 @@ impl<E: Clone> FetchState<E> {
     }
 
     /// Moves a partition, also one that has failed. What was fetched for it is dropped, and an answer on its way will be.
-    pub fn seek(&mut self, now: Instant, partition: &TopicPartition, position: i64) {
+    pub fn seek(&mut self, now: Instant, partition: &TopicPartition, position: impl Into<Position>) {
         if self.cursors.contains_key(partition) {
             self.assign(now, partition.clone(), position);
         }
@@ -397,7 +418,7 @@ impl<E: Clone> FetchState<E> {
         if let Some(cursor) = self.cursors.get_mut(entry.partition()) {
             cursor.queued = cursor.queued.saturating_sub(1);
             if let Ready::Data(data) = &entry.ready {
-                cursor.delivered = data.next;
+                cursor.delivered = Position { offset: data.next, leader_epoch: data.next_epoch };
             }
         }
         Some(entry.ready)
@@ -413,6 +434,16 @@ impl<E: Clone> FetchState<E> {
     /// How far each partition is, in order.
     pub fn progress(&self) -> impl Iterator<Item = Progress<E>> {
         self.cursors.iter().map(|(partition, cursor)| cursor.progress(partition))
+    }
+
+    /// The position after what has been handed out; none for a partition that is not read.
+    pub fn position(&self, partition: &TopicPartition) -> Option<Position> {
+        self.cursors.get(partition).map(|cursor| cursor.delivered)
+    }
+
+    /// The partitions, in order.
+    pub fn assignment(&self) -> impl Iterator<Item = &TopicPartition> {
+        self.cursors.keys()
     }
 
     /// A failure of some partition when there are partitions and all of them have failed: nothing will ever come out.

@@ -106,7 +106,8 @@ impl World {
         for (partition, position) in start {
             world.state.assign(world.now, key(*partition), *position);
         }
-        assert_eq!(world.state.poll_metadata(world.now).as_deref(), Some(TOPIC));
+        let asked = world.state.poll_metadata(world.now);
+        assert_eq!(asked.as_deref(), (!start.is_empty()).then_some(TOPIC));
         world
     }
 
@@ -219,7 +220,26 @@ fn the_position_moves_by_the_header_over_what_compaction_removed() {
     assert_eq!(world.request(1), [(0, 42)]);
     let data = world.data();
     assert_eq!((data.position, data.next), (0, 42));
-    assert_eq!(world.progress(0).position, 42);
+    assert_eq!(world.progress(0).position.offset, 42);
+}
+
+#[test]
+fn positions_carry_the_epoch_of_the_batch_before_them() {
+    let mut world = World::new(options(), &[], &[]);
+    let start = Position { offset: 7, leader_epoch: Some(2) };
+    world.state.assign(world.now, key(0), start);
+    assert_eq!(world.state.poll_metadata(world.now).as_deref(), Some(TOPIC));
+    world.tell(&topic(0, &[Some(1)]));
+    assert_eq!(world.state.position(&key(0)), Some(start));
+    world.request(1);
+    let mut later = batch(8, 2);
+    later[12..16].copy_from_slice(&4_i32.to_be_bytes());
+    world.reply(1, vec![good(0, [batch(7, 1), later].concat())]);
+    assert_eq!(world.state.position(&key(0)), Some(start), "it has not been handed out");
+    assert_eq!(world.data().next_epoch, Some(4));
+    assert_eq!(world.state.position(&key(0)), Some(Position { offset: 10, leader_epoch: Some(4) }));
+    assert_eq!(world.state.assignment().collect::<Vec<_>>(), [&key(0)]);
+    assert_eq!(world.state.position(&key(1)), None);
 }
 
 #[test]
@@ -556,7 +576,7 @@ fn a_seek_drops_what_was_fetched_and_what_is_on_its_way() {
     world.state.seek(world.now, &key(0), 50);
     world.reply(1, vec![good(0, batch(50, 1))]);
     world.nothing();
-    assert_eq!(world.progress(0).position, 50);
+    assert_eq!(world.progress(0).position.offset, 50);
     // A failed partition is alive again.
     world.request(1);
     world.reply(1, vec![bad(0, ErrorCode::TOPIC_AUTHORIZATION_FAILED)]);

@@ -176,6 +176,7 @@ fn add_columns(name: &TableName, columns: Vec<Column>, context: &SqlContext) -> 
     schema.columns.extend(columns);
     check_names(&schema)?;
     let changed = context.tables.change(&key, |table, now_ms| {
+        table.column_counts.push(schema.columns.len());
         table.schema = std::sync::Arc::new(schema);
         table.defined_ms = now_ms;
         Ok(())

@@ -144,6 +144,7 @@ impl Tables {
             name: new.name,
             comment: new.comment,
             lifecycle: new.lifecycle,
+            column_counts: vec![new.schema.columns.len()],
             schema: Arc::new(new.schema),
             created_ms: now_ms,
             defined_ms: now_ms,

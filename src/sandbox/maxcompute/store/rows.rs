@@ -191,11 +191,13 @@ struct Window {
     buffer: Vec<u8>,
     start: usize,
     step: usize,
+    /// An error behind bytes that are still to be looked at.
+    failed: Option<io::Error>,
 }
 
 impl Window {
     const fn new(step: usize) -> Self {
-        Self { buffer: Vec::new(), start: 0, step }
+        Self { buffer: Vec::new(), start: 0, step, failed: None }
     }
 
     fn bytes(&self) -> &[u8] {
@@ -208,6 +210,9 @@ impl Window {
 
     /// Reads more; false at the end of the source. Grows with what is held, so a long row is not parsed again and again.
     fn fill(&mut self, source: &mut dyn Read) -> io::Result<bool> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         self.buffer.drain(..self.start.min(self.buffer.len()));
         self.start = 0;
         let held = self.buffer.len();
@@ -219,6 +224,10 @@ impl Window {
                 Ok(0) => break,
                 Ok(read) => filled = filled.saturating_add(read),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if filled > held => {
+                    self.failed = Some(error);
+                    break;
+                }
                 Err(error) => {
                     self.buffer.truncate(filled);
                     return Err(error);

@@ -23,6 +23,9 @@ pub(crate) struct Table {
     /// `LIFECYCLE` in days.
     pub(crate) lifecycle: Option<u32>,
     pub(crate) schema: Arc<TableSchema>,
+    /// How many data columns each version of the schema had, the first version first: columns are only ever added behind
+    /// the others.
+    pub(crate) column_counts: Vec<usize>,
     pub(crate) created_ms: i64,
     /// When its definition or partitions last changed.
     pub(crate) defined_ms: i64,
@@ -63,6 +66,18 @@ impl Table {
         self.schema.columns.iter().map(|column| column.type_.clone()).collect()
     }
 
+    /// The present version of the schema, counted from 1.
+    pub(crate) fn schema_version(&self) -> u64 {
+        self.column_counts.len() as u64
+    }
+
+    /// The schema as it was in a version; `None` for one that never was.
+    pub(crate) fn schema_at(&self, version: u64) -> Option<TableSchema> {
+        let place = usize::try_from(version.checked_sub(1)?).ok()?;
+        let columns = self.schema.columns.get(..*self.column_counts.get(place)?)?;
+        Some(TableSchema { columns: columns.to_vec(), partition_keys: self.schema.partition_keys.clone() })
+    }
+
     /// The key in [`Table::partitions`] of a partition that [`PartitionSpec::order_by`] has put in order.
     pub(crate) fn key_of(spec: Option<&PartitionSpec>) -> Vec<String> {
         spec.map(|spec| spec.levels().iter().map(|(_, value)| value.clone()).collect()).unwrap_or_default()
@@ -98,6 +113,7 @@ impl Table {
             lifecycle: self.lifecycle,
             columns: columns_out(&self.schema.columns),
             partition_keys: columns_out(&self.schema.partition_keys),
+            column_counts: self.column_counts.clone(),
             created_ms: self.created_ms,
             defined_ms: self.defined_ms,
             modified_ms: self.modified_ms,
@@ -140,6 +156,11 @@ impl Table {
             columns: columns_in(manifest.columns)?,
             partition_keys: columns_in(manifest.partition_keys)?,
         };
+        let mut column_counts = manifest.column_counts;
+        if column_counts.last() != Some(&schema.columns.len()) {
+            // Written before versions were kept.
+            column_counts = vec![schema.columns.len()];
+        }
         Ok(Self {
             id: manifest.id,
             schema_name: manifest.schema_name,
@@ -147,6 +168,7 @@ impl Table {
             comment: manifest.comment,
             lifecycle: manifest.lifecycle,
             schema: Arc::new(schema),
+            column_counts,
             created_ms: manifest.created_ms,
             defined_ms: manifest.defined_ms,
             modified_ms: manifest.modified_ms,
@@ -169,6 +191,8 @@ struct Manifest {
     lifecycle: Option<u32>,
     columns: Vec<ColumnEntry>,
     partition_keys: Vec<ColumnEntry>,
+    #[serde(default)]
+    column_counts: Vec<usize>,
     created_ms: i64,
     defined_ms: i64,
     modified_ms: i64,

@@ -7,6 +7,7 @@ mod download;
 mod faults;
 mod folder;
 mod sql;
+mod stream;
 mod upload;
 
 use std::collections::BTreeMap;

@@ -129,7 +129,7 @@ fn run(seed: u64) {
                     let partition = data.partition.partition;
                     assert!(!paused.contains(&partition), "partition {partition} is paused");
                     assert_eq!(positions.insert(partition, data.next), Some(data.position), "a gap or a repetition");
-                    assert_eq!(world.progress(partition).position, data.next);
+                    assert_eq!(world.progress(partition).position.offset, data.next);
                 }
                 Some(Ready::Failed(failure)) => panic!("{failure:?}"),
                 None => {}

@@ -6,6 +6,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod commits;
+mod stream;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,7 +19,7 @@ use forebay::tunnel::{
     BodyError, ColumnType, Credentials, ErrorKind, MaxCompute, MaxComputeConfig, PartitionSpec, RowEncoder,
     TableSchema, UploadOptions, Value,
 };
-use futures_util::stream;
+use futures_util::stream as streams;
 
 const KEY: &str = "DUMMY_ACCESS_SECRET";
 
@@ -53,7 +56,7 @@ fn body(
         pieces.push(Ok(encoder.take()));
     }
     pieces.push(Ok(encoder.finish()));
-    stream::iter(pieces)
+    streams::iter(pieces)
 }
 
 fn numbers(range: std::ops::Range<i64>) -> Vec<Vec<Value>> {
@@ -217,7 +220,7 @@ async fn bad_keys_and_absent_things_have_their_kinds() {
         rows.finish()
     };
     let cut = whole.slice(..whole.len() - 1);
-    let error = upload.put_block(0, stream::iter([Ok(cut)])).await.unwrap_err();
+    let error = upload.put_block(0, streams::iter([Ok(cut)])).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::DamagedBlock, "{error}");
     assert_eq!(upload.blocks().await.unwrap(), []);
     let error = client.attach_upload("t", None, "nowhere", Compression::None).await.unwrap_err();
@@ -225,7 +228,7 @@ async fn bad_keys_and_absent_things_have_their_kinds() {
     // A new handle on the same session.
     let again = client.attach_upload("t", None, upload.id(), Compression::None).await.unwrap();
     again.commit(&[]).await.unwrap();
-    let error = upload.put_block(1, stream::iter([Ok(whole)])).await.unwrap_err();
+    let error = upload.put_block(1, streams::iter([Ok(whole)])).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::StatusConflict, "{error}");
     upload.commit(&[]).await.unwrap();
 }

@@ -1,0 +1,141 @@
+//! The blocks that a lane fills at the same time: one, or one for each partition that its rows belong to.
+//!
+//! Bounded twice: by what waits in their encoders, and by the requests that are open. Which block to send or to end next is
+//! decided here; sending is the lane's.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::block::OpenBlock;
+use super::error::{RunError, RunErrorKind};
+use super::sessions::{Sessions, Target};
+
+/// Blocks by the key of their target.
+#[derive(Debug, Default)]
+pub(super) struct Blocks {
+    held: HashMap<String, OpenBlock>,
+    /// Targets looked up before, so that a closed block's successor needs no lock.
+    known: HashMap<String, Arc<Target>>,
+    /// The target of the last row.
+    current: String,
+    /// Rows so far.
+    rows: u64,
+    /// Bytes that wait in all encoders.
+    pending: usize,
+}
+
+impl Blocks {
+    /// The block that a row of target `key` goes to, made if there is none.
+    pub(super) fn pick(&mut self, key: &str, sessions: &Sessions) -> Result<&mut OpenBlock, RunError> {
+        if self.current != key {
+            key.clone_into(&mut self.current);
+        }
+        self.rows = self.rows.wrapping_add(1);
+        if !self.held.contains_key(key) {
+            let target = match self.known.get(key) {
+                Some(target) => Arc::clone(target),
+                None => {
+                    let target = sessions.target(key)?;
+                    self.known.insert(key.to_owned(), Arc::clone(&target));
+                    target
+                }
+            };
+            self.held.insert(key.to_owned(), OpenBlock::new(target));
+        }
+        let Some(block) = self.held.get_mut(key) else {
+            return Err(RunError::new(RunErrorKind::Bug, format!("block of partition \"{key}\" is not held")));
+        };
+        block.used = self.rows;
+        Ok(block)
+    }
+
+    /// The target of the last row.
+    pub(super) fn current(&self) -> String {
+        self.current.clone()
+    }
+
+    /// The block of target `key`.
+    pub(super) fn get(&mut self, key: &str) -> Option<&mut OpenBlock> {
+        self.held.get_mut(key)
+    }
+
+    /// The block of the last row.
+    pub(super) fn last(&mut self) -> Option<&mut OpenBlock> {
+        self.held.get_mut(&self.current)
+    }
+
+    /// Takes a block out.
+    pub(super) fn remove(&mut self, key: &str) -> Option<OpenBlock> {
+        let block = self.held.remove(key)?;
+        self.pending = self.pending.saturating_sub(block.counted);
+        Some(block)
+    }
+
+    /// Counts what waits in the encoder of `key` anew, after a row or a piece.
+    pub(super) fn count(&mut self, key: &str) {
+        if let Some(block) = self.held.get_mut(key) {
+            let now = block.rows.pending_bytes();
+            self.pending = self.pending.saturating_sub(block.counted).saturating_add(now);
+            block.counted = now;
+        }
+    }
+
+    /// The same for the block of the last row. Gives what waits in it.
+    pub(super) fn count_last(&mut self) -> usize {
+        match self.held.get_mut(&self.current) {
+            Some(block) => {
+                let now = block.rows.pending_bytes();
+                self.pending = self.pending.saturating_sub(block.counted).saturating_add(now);
+                block.counted = now;
+                now
+            }
+            None => 0,
+        }
+    }
+
+    /// Bytes that wait in all encoders.
+    pub(super) const fn pending(&self) -> usize {
+        self.pending
+    }
+
+    /// The key of the block with most bytes waiting.
+    pub(super) fn largest(&self) -> Option<String> {
+        self.held.iter().max_by_key(|(_, block)| block.counted).map(|(key, _)| key.clone())
+    }
+
+    /// All keys, in an order of their own.
+    pub(super) fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<String> = self.held.keys().cloned().collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    /// How many requests are open.
+    pub(super) fn requests(&self) -> usize {
+        self.held.values().filter(|block| block.idle_since().is_some()).count()
+    }
+
+    /// The key of the open request whose block went longest without a row; `but` is left out.
+    pub(super) fn least_recent(&self, but: &str) -> Option<String> {
+        let open = self.held.iter().filter(|(key, block)| key.as_str() != but && block.idle_since().is_some());
+        open.min_by_key(|(_, block)| block.used).map(|(key, _)| key.clone())
+    }
+
+    /// Keys of open requests that have sent nothing for `least`; `but` is left out.
+    pub(super) fn idle(&self, least: Duration, but: Option<&str>) -> Vec<String> {
+        let idle = |block: &OpenBlock| block.idle_since().is_some_and(|since| since.elapsed() >= least);
+        let found = self.held.iter().filter(|(key, block)| Some(key.as_str()) != but && idle(block));
+        found.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// When the next open request will have been idle for `least`.
+    pub(super) fn idle_at(&self, least: Duration) -> Option<Instant> {
+        self.held.values().filter_map(OpenBlock::idle_since).min().map(|since| since + least)
+    }
+
+    /// A block whose request failed.
+    pub(super) fn failed(&self) -> Option<String> {
+        self.held.iter().find(|(_, block)| block.failed.is_some()).map(|(key, _)| key.clone())
+    }
+}
