@@ -1,4 +1,4 @@
-//! `forebay kafka log-dirs`: what kafka-log-dirs.sh does.
+//! `forebay kafka log-dirs`: what kafka-log-dirs.sh does (brokers are named by `--brokers`).
 
 use std::process::ExitCode;
 
@@ -20,7 +20,7 @@ pub(super) struct LogDirsArgs {
     describe: bool,
     /// These brokers only
     #[arg(long, value_name = "ID,...", value_delimiter = ',')]
-    broker_list: Vec<i32>,
+    brokers: Vec<i32>,
     /// These topics only
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     topic_list: Vec<String>,
@@ -29,7 +29,7 @@ pub(super) struct LogDirsArgs {
 impl LogDirsArgs {
     pub(super) async fn run(self) -> Result<ExitCode, Failure> {
         let cluster = self.cluster.connect().await?;
-        let found = cluster.client.log_dirs(&self.broker_list).await.map_err(|error| failure(&error))?;
+        let found = cluster.client.log_dirs(&self.brokers).await.map_err(|error| failure(&error))?;
         let mut brokers = Vec::new();
         for (node, dirs) in &found {
             let mut folders = Vec::new();

@@ -260,7 +260,12 @@ impl TopicsArgs {
         let (mut text, mut rows) = (String::new(), Vec::new());
         for topic in topics {
             let resource = ConfigResource::Topic(topic.name.to_string());
-            let entries = cluster.client.describe_configs(&resource, None).await.map_err(|error| failure(&error))?;
+            let entries = match cluster.client.describe_configs(&resource, None).await {
+                Ok(entries) => entries,
+                // Settings came with Kafka 0.11; what else there is to say needs none.
+                Err(error) if error.kind() == ErrorKind::Unsupported => Vec::new(),
+                Err(error) => return Err(failure(&error)),
+            };
             let own = own_configs(&entries, cluster.release);
             let min_isr = entries.iter().find(|entry| entry.name == "min.insync.replicas");
             let min_isr: usize = min_isr.and_then(|entry| entry.value.as_ref()?.parse().ok()).unwrap_or(1);
