@@ -15,6 +15,12 @@ pub const FRAME_BYTES_EAGER: usize = 5 * 1024 * 1024;
 /// Largest output of decompressing one record batch or message set, in bytes.
 pub const DECOMPRESSED_BATCH_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// Requests of one producer to one broker that are out at a time, with acks=0 too.
+pub const PRODUCE_IN_FLIGHT_MAX: usize = 1_000;
+
+/// Answers and compressed batches that wait for a producer's task; those who bring more wait.
+pub const PRODUCE_EVENTS_MAX: usize = 256;
+
 /// Largest number of headers accepted on one record.
 pub const RECORD_HEADERS_MAX: usize = 100_000;
 
@@ -60,6 +66,12 @@ pub const PARTITION_VALUE_BYTES_MAX: usize = 255;
 
 /// Largest field of a row in bytes when the session does not say (`MaxFieldSize`).
 pub const FIELD_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Longest intent in a group's offset metadata, in bytes: what brokers take by default (`offset.metadata.max.bytes`).
+pub const INTENT_BYTES_MAX: usize = 4096;
+
+/// Upload sessions of one sealed batch; a batch that would need more is cut.
+pub const INTENT_SESSIONS_MAX: usize = 8;
 
 /// Largest JSON or XML answer read from MaxCompute whole, in bytes.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;

@@ -89,11 +89,14 @@ public class MaxComputeTables {
             case "load":
                 load(odps, options);
                 break;
+            case "stream":
+                stream(odps, options);
+                break;
             case "sql":
                 sql(odps, options);
                 break;
             default:
-                throw new IllegalArgumentException("dump, load or sql, not " + arguments[0]);
+                throw new IllegalArgumentException("dump, load, stream or sql, not " + arguments[0]);
         }
         // The SDK leaves threads behind that would keep the program alive.
         System.exit(0);
@@ -116,7 +119,7 @@ public class MaxComputeTables {
         if (session.getRecordCount() == 0) {
             return;
         }
-        boolean compress = options.containsKey("--compress");
+        CompressOption compress = compression(options);
         try (RecordReader reader = session.openRecordReader(0, session.getRecordCount(), compress, columns)) {
             rows(reader, columns, session.getRecordCount());
         }
@@ -164,6 +167,76 @@ public class MaxComputeTables {
         }
     }
 
+    /** What --compress names; nothing without it. */
+    private static CompressOption compression(Map<String, String> options) {
+        CompressOption.CompressAlgorithm algorithm;
+        switch (options.getOrDefault("--compress", "none")) {
+            case "none":
+                algorithm = CompressOption.CompressAlgorithm.ODPS_RAW;
+                break;
+            case "zlib":
+                algorithm = CompressOption.CompressAlgorithm.ODPS_ZLIB;
+                break;
+            case "snappy":
+                algorithm = CompressOption.CompressAlgorithm.ODPS_SNAPPY;
+                break;
+            case "lz4":
+                algorithm = CompressOption.CompressAlgorithm.ODPS_LZ4_FRAME;
+                break;
+            case "zstd":
+                algorithm = CompressOption.CompressAlgorithm.ODPS_ZSTD;
+                break;
+            default:
+                throw new IllegalArgumentException("no compression is called " + options.get("--compress"));
+        }
+        return new CompressOption(algorithm, 1, 0);
+    }
+
+    private static void stream(Odps odps, Map<String, String> options) throws Exception {
+        TableTunnel.StreamUploadSession session = new TableTunnel(odps)
+            .buildStreamUploadSession(odps.getDefaultProject(), options.get("--table"))
+            .setPartitionSpec(options.get("--partition"))
+            .setCreatePartition(options.containsKey("--create-partition"))
+            .setSlotNum(Long.parseLong(options.getOrDefault("--slots", "0")))
+            .allowSchemaMismatch(!options.containsKey("--latest-schema"))
+            .build();
+        TableSchema schema = session.getSchema();
+        int packRows = Integer.parseInt(options.getOrDefault("--pack-rows", "1"));
+        BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        TableTunnel.StreamRecordPack pack = session.newRecordPack(compression(options));
+        long rows = 0, packs = 0;
+        for (String line = in.readLine(); line != null; line = in.readLine()) {
+            JsonElement element = JsonParser.parseString(line);
+            if (!element.isJsonArray()) {
+                continue;
+            }
+            ArrayRecord record = (ArrayRecord) session.newRecord();
+            fill(record, schema, element.getAsJsonArray());
+            pack.append(record);
+            rows++;
+            if (pack.getRecordCount() >= packRows) {
+                pack.flush();
+                packs++;
+            }
+        }
+        if (pack.getRecordCount() > 0) {
+            pack.flush();
+            packs++;
+        }
+        JsonObject done = new JsonObject();
+        done.addProperty("session", session.getId());
+        done.addProperty("schema_version", session.getSchemaVersion());
+        done.addProperty("rows", rows);
+        done.addProperty("packs", packs);
+        OUT.println(GSON.toJson(done));
+    }
+
+    private static void fill(ArrayRecord record, TableSchema schema, JsonArray values) {
+        for (int index = 0; index < schema.getColumns().size(); index++) {
+            record.set(index, fromJson(schema.getColumn(index).getTypeInfo(), values.get(index)));
+        }
+    }
+
     private static void load(Odps odps, Map<String, String> options) throws Exception {
         TableTunnel tunnel = new TableTunnel(odps);
         String project = odps.getDefaultProject(), table = options.get("--table");
@@ -178,7 +251,7 @@ public class MaxComputeTables {
         for (int block = 0; block < blocks; block++) {
             ids[block] = (long) block;
             writers.add(options.containsKey("--compress")
-                ? session.openRecordWriter(block, new CompressOption(CompressOption.CompressAlgorithm.ODPS_ZLIB, 1, 0))
+                ? session.openRecordWriter(block, compression(options))
                 : session.openRecordWriter(block));
         }
         BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
@@ -190,9 +263,7 @@ public class MaxComputeTables {
             }
             JsonArray values = element.getAsJsonArray();
             ArrayRecord record = (ArrayRecord) session.newRecord();
-            for (int index = 0; index < schema.getColumns().size(); index++) {
-                record.set(index, fromJson(schema.getColumn(index).getTypeInfo(), values.get(index)));
-            }
+            fill(record, schema, values);
             writers.get((int) (rows % blocks)).write(record);
             rows++;
         }

@@ -8,11 +8,11 @@ import sys
 
 from odps.tunnel import TableTunnel
 
-from maxcompute import arguments, connect, emit, head, to_json
+from maxcompute import arguments, compression, connect, emit, head, to_json
 
 
 def rows_of_table(odps, args):
-    compress = {"compress_algo": "zlib"} if args.compress else {}
+    compress = compression(args)
     tunnel = TableTunnel(odps, endpoint=args.tunnel_endpoint)
     session = tunnel.create_download_session(args.table, partition_spec=args.partition, **compress)
     columns = session.schema.simple_columns
@@ -22,7 +22,7 @@ def rows_of_table(odps, args):
     count = 0
     if session.count > 0:
         names = [column.name for column in columns]
-        with session.open_record_reader(0, session.count, compress=args.compress, columns=names) as reader:
+        with session.open_record_reader(0, session.count, compress=bool(args.compress), columns=names) as reader:
             for record in reader:
                 emit([to_json(column.type, record[column.name]) for column in columns])
                 count += 1
@@ -46,7 +46,7 @@ def main():
         ("--table", {}),
         ("--partition", {"help": "pt=1,type=2"}),
         ("--columns", {"help": "only these, in this order"}),
-        ("--compress", {"action": "store_true"}),
+        ("--compress", {"choices": ["zlib", "snappy", "lz4", "zstd"]}),
         ("--sql", {"help": "a SELECT instead of a table"}),
     )
     odps = connect(args)

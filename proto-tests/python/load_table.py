@@ -8,7 +8,7 @@ import sys
 
 from odps.tunnel import TableTunnel
 
-from maxcompute import arguments, connect, emit, from_json
+from maxcompute import arguments, compression, connect, emit, from_json
 
 
 def main():
@@ -18,11 +18,11 @@ def main():
         ("--partition", {"help": "pt=1,type=2"}),
         ("--create-partition", {"action": "store_true"}),
         ("--overwrite", {"action": "store_true"}),
-        ("--compress", {"action": "store_true"}),
+        ("--compress", {"choices": ["zlib", "snappy", "lz4", "zstd"]}),
         ("--blocks", {"type": int, "default": 1, "help": "rows go round robin into so many blocks"}),
     )
     odps = connect(args)
-    compress = {"compress_algo": "zlib"} if args.compress else {}
+    compress = compression(args)
     session = TableTunnel(odps, endpoint=args.tunnel_endpoint).create_upload_session(
         args.table,
         partition_spec=args.partition,
@@ -31,7 +31,7 @@ def main():
         **compress,
     )
     columns = session.schema.simple_columns
-    writers = [session.open_record_writer(block, compress=args.compress) for block in range(args.blocks)]
+    writers = [session.open_record_writer(block, compress=bool(args.compress)) for block in range(args.blocks)]
     rows = 0
     for line in sys.stdin:
         row = json.loads(line)

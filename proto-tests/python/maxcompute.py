@@ -40,6 +40,11 @@ def connect(args):
     )
 
 
+def compression(args):
+    """What --compress names, as the arguments of a session; nothing without it."""
+    return {"compress_algo": args.compress} if args.compress else {}
+
+
 def emit(value):
     """One JSON line."""
     print(json.dumps(value, ensure_ascii=False, separators=(",", ":")), flush=True)
@@ -118,6 +123,14 @@ def from_json(kind, value):
         import pandas
 
         return pandas.Timestamp(value["seconds"] * 10**9 + value["nanos"], unit="ns")
+    if name == "interval_day_time":
+        import pandas
+
+        return pandas.Timedelta(value["seconds"] * 10**9 + value["nanos"], unit="ns")
+    if name == "interval_year_month":
+        from odps.compat import Monthdelta
+
+        return Monthdelta(value["months"])
     if isinstance(value, dict) and "bytes_hex" in value:
         return bytes.fromhex(value["bytes_hex"])
     if isinstance(value, dict) and "json_text" in value:

@@ -49,14 +49,14 @@ fn tool_on(class_path: &str, main_class: &str) -> Command {
     java
 }
 
-/// A program of ours in one file, `proto-tests/java/<name>.java`, compiled against the archives `jars`.
+/// A program of ours, `proto-tests/java/<name>.java` and what it uses beside it, compiled against the archives `jars`.
 ///
 /// The classes are kept in the cache under a name made of everything they depend on, so that a change of the source is
 /// seen and an unchanged one is compiled once.
 #[must_use]
 pub fn program(jars: &str, name: &str) -> Command {
     let source = package_folder().join("java").join(format!("{name}.java"));
-    let text = fs::read(&source).unwrap_or_else(|error| panic!("cannot read {}: {error}", source.display()));
+    let text: Vec<(PathBuf, Vec<u8>)> = sources();
     let coordinates = fs::read(cached(jars).join("coordinates")).expect("the setup wrote it");
     let mut hasher = DefaultHasher::new();
     (&text, &coordinates).hash(&mut hasher);
@@ -67,12 +67,29 @@ pub fn program(jars: &str, name: &str) -> Command {
     tool_on(&format!("{}:{}", classes.display(), class_path(jars)), name)
 }
 
+/// Every program of ours with its text: one may use another.
+fn sources() -> Vec<(PathBuf, Vec<u8>)> {
+    let folder = package_folder().join("java");
+    let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("cannot read {}: {error}", folder.display()));
+    let mut sources: Vec<_> = files
+        .map(|file| file.expect("an entry of the folder").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "java"))
+        .map(|path| {
+            let text = fs::read(&path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()));
+            (path, text)
+        })
+        .collect();
+    sources.sort();
+    sources
+}
+
 /// Compiles into a folder of its own and renames it, so that a half-written one is never found.
 fn compile(jars: &str, source: &Path, classes: &Path) {
     let scratch = Scratch::new("javac");
     let building = scratch.folder("classes");
     let mut javac = command("javac");
-    javac.args(["-J-Xmx256m", "-proc:none", "-cp"]).arg(class_path(jars)).arg("-d").arg(&building).arg(source);
+    javac.args(["-J-Xmx256m", "-proc:none", "-cp"]).arg(class_path(jars));
+    javac.arg("-sourcepath").arg(package_folder().join("java")).arg("-d").arg(&building).arg(source);
     let _output = run(javac, b"", Duration::from_secs(120)).expect_success();
     fs::create_dir_all(classes.parent().expect("it lies in the cache")).expect("the cache can be written");
     // Another test may have been faster; its classes are the same.

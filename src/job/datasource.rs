@@ -6,6 +6,7 @@
 
 mod kafka;
 mod keys;
+mod profile;
 
 use std::collections::BTreeMap;
 
@@ -23,6 +24,27 @@ pub(super) use keys::{OdpsKeys, Origin, complete};
 /// The name that DataWorks gives to a workspace's own MaxCompute project.
 pub const DEFAULT_NAME: &str = "odps_first";
 
+/// How a connection proves who asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Identity {
+    /// By the access key of the connection.
+    #[default]
+    AccessKey,
+    /// By a bearer token.
+    Bearer(Secret),
+    /// By the RAM role of the ECS instance.
+    EcsRole {
+        /// The role's name; `None` = whichever the instance has.
+        role: Option<String>,
+        /// Another metadata service than the instance's own.
+        endpoint: Option<String>,
+        /// Ask the metadata service without a token if it gives none.
+        allow_v1: bool,
+    },
+    /// By temporary keys from this address. It may hold a secret.
+    Uri(Secret),
+}
+
 /// A MaxCompute project with everything needed to call it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OdpsConnection {
@@ -32,7 +54,9 @@ pub struct OdpsConnection {
     pub endpoint: String,
     /// The Tunnel endpoint; `None` = ask the service (discovery).
     pub tunnel_endpoint: Option<String>,
-    /// AccessKey id.
+    /// How it proves who asks.
+    pub identity: Identity,
+    /// AccessKey id; empty unless the identity is an access key. So are the next two.
     pub access_id: String,
     /// AccessKey secret.
     pub access_key: Secret,
@@ -166,7 +190,7 @@ impl OdpsConfig {
         Self { file: file.to_owned(), values }
     }
 
-    fn keys(&self) -> OdpsKeys {
+    fn keys(&self, env: &BTreeMap<String, String>) -> OdpsKeys {
         let secret = |key: &str| self.values.get(key).filter(|value| !value.expose().is_empty()).cloned();
         let text = |key: &str| secret(key).map(|value| value.expose().to_owned());
         OdpsKeys {
@@ -176,6 +200,13 @@ impl OdpsConfig {
             access_id: text("access_id"),
             access_key: secret("access_key"),
             security_token: secret("security_token").or_else(|| secret("sts_token")),
+            identity: match text("account_provider").map(|name| name.to_ascii_lowercase()).as_deref() {
+                Some("ecs_ram_role") => {
+                    profile::ecs_role(text("ecs_ram_role").or_else(|| text("role_name")).as_deref(), env)
+                }
+                Some("bearer" | "bearer_token") => secret("bearer_token").map_or(Identity::AccessKey, Identity::Bearer),
+                _ => Identity::AccessKey,
+            },
             schema: text("schema_name"),
             quota: text("quota_name"),
             region: text("region_id"),
@@ -206,7 +237,7 @@ pub(super) fn find_odps(name: &str, sources: &Sources, report: &Report, key: &st
     if let Some(table) = sources.datasources.table(name) {
         let Some(table) = filled(name, table, sources, report) else { return Lookup::Failed };
         let label = format!("data source {name} ({})", table.place.render(""));
-        let keys = odps_table(name, &table, report);
+        let keys = odps_table(name, &table, &sources.env, report);
         return keys.map_or(Lookup::Failed, |keys| Lookup::Found(keys, Origin { label, names: TABLE_NAMES }));
     }
     if name != DEFAULT_NAME {
@@ -214,13 +245,26 @@ pub(super) fn find_odps(name: &str, sources: &Sources, report: &Report, key: &st
         return Lookup::Failed;
     }
     if let Some(config) = &sources.odps_config {
-        return Lookup::Found(config.keys(), Origin { label: config.file.clone(), names: INI_NAMES });
+        return Lookup::Found(config.keys(&sources.env), Origin { label: config.file.clone(), names: INI_NAMES });
     }
-    let keys = env_keys(&sources.env);
+    let mut keys = env_keys(&sources.env);
     if keys.project.is_none() && keys.endpoint.is_none() && keys.access_id.is_none() {
         return Lookup::NotConfigured;
     }
-    Lookup::Found(keys, Origin { label: "the environment".to_owned(), names: ENV_NAMES })
+    let mut label = "the environment".to_owned();
+    if keys.access_id.is_none()
+        && keys.identity == Identity::AccessKey
+        && let Some(found) = profile::find(&sources.env)
+    {
+        keys.access_id = found.access_id;
+        keys.access_key = found.access_key;
+        keys.security_token = found.security_token;
+        keys.identity = found.identity;
+        if let Some(file) = found.source {
+            label = format!("the environment and {file}");
+        }
+    }
+    Lookup::Found(keys, Origin { label, names: ENV_NAMES })
 }
 
 /// The error for a default data source that nothing configures.
@@ -232,7 +276,7 @@ pub(super) fn not_configured(name: &str, key: &str, place: &Place) -> JobError {
     )
 }
 
-fn odps_table(name: &str, table: &Node, report: &Report) -> Option<OdpsKeys> {
+fn odps_table(name: &str, table: &Node, env: &BTreeMap<String, String>, report: &Report) -> Option<OdpsKeys> {
     let section = Section::new(name, table, report);
     expect_type(&section, "odps")?;
     let text = |key: &str| section.text(key).map(|found| found.value.trim().to_owned());
@@ -243,6 +287,14 @@ fn odps_table(name: &str, table: &Node, report: &Report) -> Option<OdpsKeys> {
         access_id: text("access_id"),
         access_key: text("access_key").map(Secret::from),
         security_token: text("security_token").map(Secret::from),
+        identity: match (text("bearer_token"), text("ecs_ram_role"), text("credentials_uri")) {
+            (Some(token), ..) => Identity::Bearer(Secret::from(token)),
+            (None, Some(role), _) => {
+                profile::ecs_role(Some(&role).filter(|role| *role != "*").map(String::as_str), env)
+            }
+            (None, None, Some(uri)) => Identity::Uri(Secret::from(uri)),
+            (None, None, None) => Identity::AccessKey,
+        },
         schema: text("schema"),
         quota: text("quota"),
         region: text("region"),

@@ -38,7 +38,7 @@ use std::path::Path;
 use jiff::Timestamp;
 
 pub use context::Purpose;
-pub use datasource::{Datasources, OdpsConfig, OdpsConnection, Sources, resolve_odps};
+pub use datasource::{Datasources, Identity, OdpsConfig, OdpsConnection, Sources, resolve_odps};
 pub use date_format::DateFormat;
 pub use report::{JobError, JobErrors, Note, Place, Severity};
 pub use secret::Secret;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::columns::{source_column, writer_columns};
 use super::context::{Context, Purpose};
 use super::datasource::{
-    DEFAULT_NAME, JOB_NAMES, Lookup, OdpsConnection, OdpsKeys, Origin, complete, find_odps, not_configured,
+    DEFAULT_NAME, Identity, JOB_NAMES, Lookup, OdpsConnection, OdpsKeys, Origin, complete, find_odps, not_configured,
 };
 use super::date_format::DateFormat;
 use super::partition;
@@ -97,6 +97,7 @@ fn connection(section: &Section<'_>, context: &Context<'_>) -> Option<OdpsConnec
         access_id: text("accessId"),
         access_key: text("accessKey").map(Secret::from),
         security_token: text("securityToken").map(Secret::from),
+        identity: Identity::AccessKey,
         schema: text("schema"),
         quota: text("tunnelQuota"),
         region: None,
@@ -139,6 +140,7 @@ fn unconfigured(name: &str, own: OdpsKeys) -> OdpsConnection {
         project: String::new(),
         endpoint: String::new(),
         tunnel_endpoint: None,
+        identity: Identity::AccessKey,
         access_id: String::new(),
         access_key: Secret::new(""),
         security_token: None,

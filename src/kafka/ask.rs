@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::config::ClientConfig;
 use super::error::{Error, ErrorKind};
 use super::msg::{ApiKey, Call, CodeClass, ErrorCode, FindCoordinatorCall, MetadataCall};
-use super::net::link_task::{CallFault, LinkHandle};
+use super::net::link_task::{CallFault, LinkHandle, PendingCall};
 use super::net::now;
 use super::net::pool::{ConnectFault, Lane, Pool};
 use super::state::address::HostPort;
@@ -218,6 +218,25 @@ impl Core {
                 Err(if unknown { Attempt::last(attempt.error.of_kind(ErrorKind::UnknownOutcome)) } else { attempt })
             }
         }
+    }
+
+    /// Hands one request to a broker's connection, without waiting for the answer: requests of one lane and broker that are
+    /// begun one after the other reach it in that order. Without `patience`, no answer is expected.
+    pub(crate) async fn begin<C: Call>(
+        &self,
+        lane: Lane,
+        place: &Place,
+        call: &C,
+        patience: Option<Duration>,
+    ) -> Result<PendingCall, Attempt> {
+        let name = self.place_name(place);
+        let link = self.link(lane, place, C::API, &name).await?;
+        link.begin(call, patience).await.map_err(|fault| call_attempt(&fault).map(|e| e.api(C::API).at_broker(name)))
+    }
+
+    /// The attempt that a fault of a request makes which was begun at `place`.
+    pub(crate) fn fault_attempt(&self, place: &Place, api: ApiKey, fault: &CallFault) -> Attempt {
+        call_attempt(fault).map(|e| e.api(api).at_broker(self.place_name(place)))
     }
 
     async fn link(&self, lane: Lane, place: &Place, api: ApiKey, name: &str) -> Result<LinkHandle, Attempt> {

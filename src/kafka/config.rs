@@ -155,16 +155,16 @@ impl ConsumerConfig {
     }
 }
 
-fn millis(name: &str, value: &str) -> Result<Duration, Error> {
+pub(super) fn millis(name: &str, value: &str) -> Result<Duration, Error> {
     value.trim().parse().map(Duration::from_millis).map_err(|_| bad_value(name, value, "milliseconds"))
 }
 
-fn bytes(name: &str, value: &str) -> Result<usize, Error> {
+pub(super) fn bytes(name: &str, value: &str) -> Result<usize, Error> {
     let number: Option<i32> = value.trim().parse().ok();
     number.and_then(|n| usize::try_from(n).ok()).ok_or_else(|| bad_value(name, value, "a number of bytes"))
 }
 
-fn bad_value(name: &str, value: &str, wanted: &str) -> Error {
+pub(super) fn bad_value(name: &str, value: &str, wanted: &str) -> Error {
     Error::new(ErrorKind::Config, format!("property {name}={value}: {wanted} expected"))
 }
 

@@ -59,7 +59,12 @@ pub enum ErrorKind {
     Timeout,
     /// A write was sent and no answer came: it may have happened or not. Ask the cluster before doing it again.
     UnknownOutcome,
-    /// The client or consumer is of no more use.
+    /// Another producer with the same transactional id has taken over, or the transaction timed out: this producer can write
+    /// nothing more, and its open transaction is not committed.
+    Fenced,
+    /// The open transaction cannot be committed any more; abort it, then begin another.
+    AbortTransaction,
+    /// The client, consumer or producer is of no more use.
     Closed,
     /// The configuration or an argument makes no sense, or a broker's certificate is not one that it trusts.
     Config,
@@ -99,6 +104,7 @@ impl Error {
         use super::msg::CodeClass;
         let kind = match code.class() {
             CodeClass::Auth => ErrorKind::Auth,
+            _ if code == ErrorCode::PRODUCER_FENCED => ErrorKind::Fenced,
             _ if code == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => ErrorKind::UnknownTopic,
             _ => ErrorKind::Broker(code),
         };

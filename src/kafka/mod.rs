@@ -4,7 +4,8 @@
 //! |---|---|
 //! | [`Client`] | one cluster: topics, offsets by time, committed offsets, groups, appending batches |
 //! | [`Consumer`] | reading partitions of any topics from given positions: [`Consumer::next`] gives [`Fetched`], which gives [`record::Records`] |
-//! | [`ClientConfig`], [`ConsumerConfig`] | addresses, patience, sizes |
+//! | [`Producer`] | writing records, exactly once and in order, also in transactions: [`ProducerRecord`] in, [`Delivery`] out |
+//! | [`ClientConfig`], [`ConsumerConfig`], [`ProducerConfig`] | addresses, patience, sizes |
 //! | [`Error`] | what went wrong, where, and whether to try again |
 //! | [`record`], [`msg`], [`state`] | the parts: log formats, messages, sans-io machines; public for tools and tests |
 //!
@@ -63,7 +64,10 @@ pub use error::{Error, ErrorKind, PartitionError};
 pub use fetched::Fetched;
 pub use msg::{ErrorCode, Isolation, LogDirPartition, TopicId, VersionTable};
 pub use offsets::{CommittedOffset, ListedOffset, OffsetAt, OffsetToCommit};
-pub use producer::Acks;
+pub use producer::{
+    Acks, ConsumerGroupMetadata, Delivery, Partitioner, Producer, ProducerConfig, ProducerRecord, Property,
+    RecordHeader, RecordMetadata, partition_for_key,
+};
 pub use security::{PemSource, SecurityConfig, SecurityProtocol, TlsVersions};
 pub use state::fetch::{Position, TopicPartition};
 pub use state::sasl::{Mechanism, Secret};

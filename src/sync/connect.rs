@@ -62,10 +62,21 @@ pub(super) fn consumer_config(spec: &JobSpec, lanes: usize) -> ConsumerConfig {
 
 /// The client's configuration for a resolved connection; everything else stays at its default.
 pub(crate) fn maxcompute_config(connection: &OdpsConnection) -> MaxComputeConfig {
-    let mut credentials = Credentials::new(&connection.access_id, connection.access_key.expose());
-    if let Some(token) = &connection.security_token {
-        credentials = credentials.with_security_token(token.expose());
-    }
+    let credentials = match &connection.identity {
+        job::Identity::AccessKey => {
+            let key = Credentials::new(&connection.access_id, connection.access_key.expose());
+            match &connection.security_token {
+                Some(token) => key.with_security_token(token.expose()),
+                None => key,
+            }
+        }
+        job::Identity::Bearer(token) => Credentials::bearer(token.expose()),
+        job::Identity::EcsRole { role, endpoint, allow_v1 } => {
+            let endpoint = endpoint.as_deref().unwrap_or(Credentials::ECS_METADATA);
+            Credentials::ecs_role_at(endpoint, role.as_deref(), *allow_v1)
+        }
+        job::Identity::Uri(uri) => Credentials::from_uri(uri.expose()),
+    };
     let mut config = MaxComputeConfig::new(&connection.endpoint, &connection.project, credentials);
     config.tunnel_endpoint.clone_from(&connection.tunnel_endpoint);
     config.schema.clone_from(&connection.schema);

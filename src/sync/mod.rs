@@ -15,6 +15,7 @@ pub mod end;
 mod error;
 mod finish;
 pub mod flow;
+pub mod intent;
 pub mod json;
 mod lane;
 pub mod ledger;
@@ -25,6 +26,7 @@ pub mod run;
 mod sessions;
 pub mod stall;
 pub mod stats;
+pub mod step;
 mod summary;
 
 pub use error::{RunError, RunErrorKind, StopCause, TargetState};

@@ -3,6 +3,7 @@
 //! How each version starts follows its own documentation; the settings beyond that only make it small. What is read from
 //! a cluster here is read by Kafka's tools: forebay's client has no part in it.
 
+mod restart;
 mod settings;
 mod tools;
 mod version;
@@ -45,6 +46,9 @@ pub struct KafkaCluster {
 struct Broker {
     port: u16,
     server: Server,
+    /// Its settings, and those of its JVM, to start it again.
+    settings: std::path::PathBuf,
+    jvm_settings: Vec<String>,
 }
 
 /// A listener beside the plaintext one.
@@ -106,12 +110,12 @@ impl KafkaCluster {
             if zookeeper.is_none() {
                 format_storage(version, &file, access.scram_users);
             }
-            let mut command =
-                java::server(version.jars(), 384, &[&[log4j()], access.jvm_settings].concat(), "kafka.Kafka");
-            command.arg(file);
+            let jvm_settings = [&[log4j()], access.jvm_settings].concat();
+            let mut command = java::server(version.jars(), 384, &jvm_settings, "kafka.Kafka");
+            command.arg(&file);
             let log = scratch.path().join(format!("broker-{id}.log"));
             let server = Server::start(&format!("Kafka broker {id}"), command, &log);
-            started.push(Broker { port, server });
+            started.push(Broker { port, server, settings: file, jvm_settings });
         }
         for broker in &mut started {
             let port = broker.port;

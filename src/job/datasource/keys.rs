@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::OdpsConnection;
+use super::{Identity, OdpsConnection};
 use crate::job::report::{JobError, Place, Report};
 use crate::job::secret::Secret;
 use crate::job::section::shown;
@@ -16,6 +16,7 @@ pub(in crate::job) struct OdpsKeys {
     pub(in crate::job) access_id: Option<String>,
     pub(in crate::job) access_key: Option<Secret>,
     pub(in crate::job) security_token: Option<Secret>,
+    pub(in crate::job) identity: Identity,
     pub(in crate::job) schema: Option<String>,
     pub(in crate::job) quota: Option<String>,
     pub(in crate::job) region: Option<String>,
@@ -24,11 +25,11 @@ pub(in crate::job) struct OdpsKeys {
 impl OdpsKeys {
     /// These keys with those of `other` where they are silent. Id, key and token belong together and come from one side.
     pub(in crate::job) fn over(self, other: Self) -> Self {
-        let own = self.access_id.is_some() || self.access_key.is_some();
-        let (access_id, access_key, security_token) = if own {
-            (self.access_id, self.access_key, self.security_token)
+        let own = self.access_id.is_some() || self.access_key.is_some() || self.identity != Identity::AccessKey;
+        let (access_id, access_key, security_token, identity) = if own {
+            (self.access_id, self.access_key, self.security_token, self.identity)
         } else {
-            (other.access_id, other.access_key, self.security_token.or(other.security_token))
+            (other.access_id, other.access_key, self.security_token.or(other.security_token), other.identity)
         };
         Self {
             project: self.project.or(other.project),
@@ -37,6 +38,7 @@ impl OdpsKeys {
             access_id,
             access_key,
             security_token,
+            identity,
             schema: self.schema.or(other.schema),
             quota: self.quota.or(other.quota),
             region: self.region.or(other.region),
@@ -44,8 +46,9 @@ impl OdpsKeys {
     }
 
     /// Whether nothing that a connection needs is missing.
-    pub(in crate::job) const fn is_complete(&self) -> bool {
-        self.project.is_some() && self.endpoint.is_some() && self.access_id.is_some() && self.access_key.is_some()
+    pub(in crate::job) fn is_complete(&self) -> bool {
+        let known = self.identity != Identity::AccessKey || (self.access_id.is_some() && self.access_key.is_some());
+        self.project.is_some() && self.endpoint.is_some() && known
     }
 }
 
@@ -66,8 +69,13 @@ pub(in crate::job) fn complete(
     key: &str,
     place: &Place,
 ) -> Option<OdpsConnection> {
-    let present =
-        [keys.project.is_some(), keys.endpoint.is_some(), keys.access_id.is_some(), keys.access_key.is_some()];
+    let keyless = keys.identity != Identity::AccessKey;
+    let present = [
+        keys.project.is_some(),
+        keys.endpoint.is_some(),
+        keyless || keys.access_id.is_some(),
+        keyless || keys.access_key.is_some(),
+    ];
     let missing: Vec<&str> =
         origin.names.iter().zip(present).filter(|(_, there)| !there).map(|(name, _)| *name).collect();
     if !missing.is_empty() {
@@ -94,8 +102,9 @@ pub(in crate::job) fn complete(
         project: keys.project?,
         endpoint: keys.endpoint?,
         tunnel_endpoint: keys.tunnel_endpoint,
-        access_id: keys.access_id?,
-        access_key: keys.access_key?,
+        access_id: if keyless { keys.access_id.unwrap_or_default() } else { keys.access_id? },
+        access_key: if keyless { keys.access_key.unwrap_or_else(|| Secret::new("")) } else { keys.access_key? },
+        identity: keys.identity,
         security_token: keys.security_token,
         schema: keys.schema,
         quota: keys.quota,
@@ -120,6 +129,10 @@ pub(super) fn env_keys(env: &BTreeMap<String, String>) -> OdpsKeys {
         access_id: credential(0),
         access_key: credential(1).map(Secret::from),
         security_token: credential(2).map(Secret::from),
+        identity: match first(&["ODPS_BEARER_TOKEN"]).filter(|_| family.is_none()) {
+            Some(token) => Identity::Bearer(Secret::from(token)),
+            None => Identity::AccessKey,
+        },
         schema: None,
         quota: first(&["QUOTA_NAME"]),
         region: first(&["ODPS_REGION_NAME"]),

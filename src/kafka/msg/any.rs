@@ -9,13 +9,14 @@ use crate::wire::DecodeError;
 
 use super::shape::Shape;
 use super::{
-    AlterConfigsCall, AlterScramUsersCall, ApiKey, ApiVersionsCall, Call, ConsumerGroupDescribeCall,
-    ConsumerHeartbeatCall, CreateAclsCall, CreatePartitionsCall, CreateTopicCall, DeleteAclsCall, DeleteGroupsCall,
-    DeleteRecordsCall, DeleteTopicCall, DescribeAclsCall, DescribeConfigsCall, DescribeGroupsCall, DescribeLogDirsCall,
-    DescribeScramUsersCall, DescribeTopicPartitionsCall, FetchCall, FindCoordinatorCall, HeartbeatCall,
-    IncrementalAlterConfigsCall, JoinGroupCall, LeaveGroupCall, ListGroupsCall, ListOffsetsCall, MetadataCall,
-    OffsetCommitCall, OffsetDeleteCall, OffsetFetchCall, ProduceCall, SaslAuthenticateCall, SaslHandshakeCall,
-    SyncGroupCall, admin, coordinator, group, metadata, offset_fetch, produce,
+    AddOffsetsToTxnCall, AddPartitionsToTxnCall, AlterConfigsCall, AlterScramUsersCall, ApiKey, ApiVersionsCall, Call,
+    ConsumerGroupDescribeCall, ConsumerHeartbeatCall, CreateAclsCall, CreatePartitionsCall, CreateTopicCall,
+    DeleteAclsCall, DeleteGroupsCall, DeleteRecordsCall, DeleteTopicCall, DescribeAclsCall, DescribeConfigsCall,
+    DescribeGroupsCall, DescribeLogDirsCall, DescribeScramUsersCall, DescribeTopicPartitionsCall, EndTxnCall,
+    FetchCall, FindCoordinatorCall, HeartbeatCall, IncrementalAlterConfigsCall, InitProducerIdCall, JoinGroupCall,
+    LeaveGroupCall, ListGroupsCall, ListOffsetsCall, MetadataCall, OffsetCommitCall, OffsetDeleteCall, OffsetFetchCall,
+    ProduceCall, SaslAuthenticateCall, SaslHandshakeCall, SyncGroupCall, TxnOffsetCommitCall, admin, coordinator,
+    group, metadata, offset_fetch,
 };
 
 /// Reads the body of an answer and drops it: whether this client would take it.
@@ -44,6 +45,11 @@ pub fn decode_answer(api: ApiKey, version: i16, body: Bytes) -> Result<(), Decod
         ApiKey::ApiVersions => read::<ApiVersionsCall>,
         ApiKey::CreateTopics => read::<CreateTopicCall>,
         ApiKey::DeleteTopics => read::<DeleteTopicCall>,
+        ApiKey::InitProducerId => read::<InitProducerIdCall>,
+        ApiKey::AddPartitionsToTxn => read::<AddPartitionsToTxnCall>,
+        ApiKey::AddOffsetsToTxn => read::<AddOffsetsToTxnCall>,
+        ApiKey::EndTxn => read::<EndTxnCall>,
+        ApiKey::TxnOffsetCommit => read::<TxnOffsetCommitCall>,
         ApiKey::SaslAuthenticate => read::<SaslAuthenticateCall>,
         ApiKey::ConsumerGroupHeartbeat => read::<ConsumerHeartbeatCall>,
         ApiKey::DeleteRecords => read::<DeleteRecordsCall>,
@@ -68,7 +74,6 @@ pub fn decode_answer(api: ApiKey, version: i16, body: Bytes) -> Result<(), Decod
 /// The shape by which an answer is checked before `kafka-protocol` decodes it; none for the answers that are decoded here.
 pub const fn answer_shape(api: ApiKey) -> Option<&'static Shape> {
     match api {
-        ApiKey::Produce => Some(&produce::SHAPE),
         ApiKey::Metadata => Some(&metadata::SHAPE),
         ApiKey::OffsetFetch => Some(&offset_fetch::SHAPE),
         ApiKey::FindCoordinator => Some(&coordinator::SHAPE),
@@ -76,7 +81,8 @@ pub const fn answer_shape(api: ApiKey) -> Option<&'static Shape> {
         ApiKey::ListGroups => Some(&group::LIST_SHAPE),
         ApiKey::CreateTopics => Some(&admin::CREATE_SHAPE),
         ApiKey::DeleteTopics => Some(&admin::DELETE_SHAPE),
-        ApiKey::Fetch
+        ApiKey::Produce
+        | ApiKey::Fetch
         | ApiKey::ListOffsets
         | ApiKey::OffsetCommit
         | ApiKey::JoinGroup
@@ -101,6 +107,11 @@ pub const fn answer_shape(api: ApiKey) -> Option<&'static Shape> {
         | ApiKey::AlterUserScramCredentials
         | ApiKey::ConsumerGroupDescribe
         | ApiKey::DescribeTopicPartitions
+        | ApiKey::InitProducerId
+        | ApiKey::AddPartitionsToTxn
+        | ApiKey::AddOffsetsToTxn
+        | ApiKey::EndTxn
+        | ApiKey::TxnOffsetCommit
         | ApiKey::SaslAuthenticate => None,
     }
 }

@@ -52,19 +52,28 @@ impl Call for FindCoordinatorCall {
 
     fn encode(&self, version: i16, out: &mut Writer) -> Result<(), EncodeError> {
         // Key type 0: a group.
-        let message = FindCoordinatorRequest::default().with_key(foreign::text(&self.group)).with_key_type(0);
-        foreign::encode(&message, version, "FindCoordinatorRequest", out)
+        encode_coordinator(&self.group, 0, version, out)
     }
 
     fn decode(version: i16, body: Bytes) -> Result<FindCoordinatorAnswer, DecodeError> {
-        let message: FindCoordinatorResponse = foreign::decode(&SHAPE, version, "FindCoordinatorResponse", body)?;
-        Ok(FindCoordinatorAnswer {
-            throttle_ms: message.throttle_time_ms,
-            error: ErrorCode(message.error_code),
-            error_message: message.error_message.map(|text| text.to_string()),
-            node: message.node_id.0,
-            host: message.host.to_string(),
-            port: message.port,
-        })
+        decode_coordinator(version, body)
     }
+}
+
+/// The question for one key; `key_type` 0 is a group, 1 a transactional id.
+pub(super) fn encode_coordinator(key: &str, key_type: i8, version: i16, out: &mut Writer) -> Result<(), EncodeError> {
+    let message = FindCoordinatorRequest::default().with_key(foreign::text(key)).with_key_type(key_type);
+    foreign::encode(&message, version, "FindCoordinatorRequest", out)
+}
+
+pub(super) fn decode_coordinator(version: i16, body: Bytes) -> Result<FindCoordinatorAnswer, DecodeError> {
+    let message: FindCoordinatorResponse = foreign::decode(&SHAPE, version, "FindCoordinatorResponse", body)?;
+    Ok(FindCoordinatorAnswer {
+        throttle_ms: message.throttle_time_ms,
+        error: ErrorCode(message.error_code),
+        error_message: message.error_message.map(|text| text.to_string()),
+        node: message.node_id.0,
+        host: message.host.to_string(),
+        port: message.port,
+    })
 }

@@ -287,7 +287,7 @@ fn decode_partition(
     })
 }
 
-fn decode_endpoints(layout: Layout, reader: &mut Reader<'_>) -> Result<Vec<NodeEndpoint>, DecodeError> {
+pub(super) fn decode_endpoints(layout: Layout, reader: &mut Reader<'_>) -> Result<Vec<NodeEndpoint>, DecodeError> {
     let count = layout.count(reader, 11, "node_endpoints")?.unwrap_or(0);
     let mut endpoints = Vec::new();
     reserve(&mut endpoints, count, reader, "node_endpoints")?;

@@ -1,7 +1,7 @@
 //! Kafka messages: bytes to values and back, for one request or answer at a time.
 //!
-//! No I/O, no clock. The hot path and the three APIs that carry the user's data (`Fetch`, `ListOffsets`, `OffsetCommit`),
-//! `ApiVersions` and the login are our own codecs over [`crate::wire`]; the remaining ones go through the `kafka-protocol`
+//! No I/O, no clock. The hot path and the APIs that carry the user's data (`Fetch`, `Produce`, `ListOffsets`,
+//! `OffsetCommit`), transactions, `ApiVersions` and the login are our own codecs over [`crate::wire`]; the remaining ones go through the `kafka-protocol`
 //! crate, for which this folder is the only door. That crate reserves memory from counts found on the wire, so [`shape`]
 //! walks every such answer first and refuses counts that the bytes at hand cannot hold.
 //!
@@ -24,6 +24,7 @@ mod foreign;
 mod group;
 mod group_admin;
 mod header;
+mod init_producer_id;
 mod layout;
 mod list_offsets;
 mod log_dirs;
@@ -38,6 +39,7 @@ mod sasl;
 mod scram_users;
 pub mod shape;
 mod topic_partitions;
+mod transaction;
 
 // The crate's broker half, which comes with the sandbox, is the judge of ours.
 #[cfg(all(test, feature = "sandbox"))]
@@ -77,6 +79,7 @@ pub use group_admin::{
     OffsetDeleteCall,
 };
 pub use header::{RequestHeader, decode_response_header, encode_request};
+pub use init_producer_id::{InitProducerIdAnswer, InitProducerIdCall};
 pub use list_offsets::{ListOffsetsAnswer, ListOffsetsCall, ListOffsetsPartition, ListOffsetsPartitionAnswer};
 pub use log_dirs::{DescribeLogDirsCall, LogDirAnswer, LogDirPartition};
 pub use membership::{
@@ -88,12 +91,16 @@ pub use negotiate::{NoCommonVersion, VersionRange, VersionTable};
 pub use offset_commit::{OffsetCommitAnswer, OffsetCommitCall, OffsetCommitPartition};
 pub use offset_fetch::{OffsetFetchAnswer, OffsetFetchCall, OffsetFetchPartition};
 pub use partitions::{CreatePartitionsCall, DeleteRecordsCall, DeletedRecords, NamedResult};
-pub use produce::{ProduceAnswer, ProduceCall};
+pub use produce::{ProduceAnswer, ProduceCall, ProducePartitionAnswer, ProduceTopic};
 pub use sasl::{SaslAuthenticateAnswer, SaslAuthenticateCall, SaslHandshakeAnswer, SaslHandshakeCall};
 pub use scram_users::{
     AlterScramUsersCall, DescribeScramUsersAnswer, DescribeScramUsersCall, ScramUpsertion, ScramUserAnswer,
 };
 pub use topic_partitions::{DescribeTopicPartitionsAnswer, DescribeTopicPartitionsCall, EligibleLeaders};
+pub use transaction::{
+    AddOffsetsToTxnCall, AddPartitionsToTxnCall, EndTxnCall, FindTransactionCoordinatorCall, TransactionAnswer,
+    TransactionOwner, TransactionPartitionsAnswer, TxnOffsetCommitCall,
+};
 
 /// One request: what it asks, how it is written and how its answer is read.
 ///
@@ -215,8 +222,8 @@ macro_rules! api_keys {
 
 // The lower ends are what 0.11.0 and 4.x both accept (KIP-896); the upper ends are what a client without newer features needs.
 api_keys! {
-    /// Appends record batches; v3 is the first with record batches v2.
-    Produce = 0, versions 3..=9, flexible from 9;
+    /// Appends record batches; v3 is the first with record batches v2, v13 has topic ids.
+    Produce = 0, versions 3..=13, flexible from 9;
     /// Reads records; v4 brings the last stable offset, v13 topic ids, v16 leader hints.
     Fetch = 1, versions 4..=16, flexible from 12;
     /// Looks offsets up by time; v1 is the first with a single offset.
@@ -251,6 +258,16 @@ api_keys! {
     DeleteTopics = 20, versions 1..=3, flexible from 4;
     /// Deletes records below an offset.
     DeleteRecords = 21, versions 0..=2, flexible from 2;
+    /// An id for an idempotent or transactional producer; v3 can bump its epoch.
+    InitProducerId = 22, versions 0..=5, flexible from 2;
+    /// Adds partitions to a transaction; v4 and later are for brokers.
+    AddPartitionsToTxn = 24, versions 0..=3, flexible from 3;
+    /// Makes a group's offsets part of a transaction.
+    AddOffsetsToTxn = 25, versions 0..=4, flexible from 3;
+    /// Commits or aborts a transaction; v5 gives the next epoch.
+    EndTxn = 26, versions 0..=5, flexible from 3;
+    /// Stores offsets within a transaction; v3 names the member.
+    TxnOffsetCommit = 28, versions 0..=5, flexible from 3;
     /// Who may do what; v1 brings patterns.
     DescribeAcls = 29, versions 0..=3, flexible from 2;
     /// Adds to who may do what.

@@ -663,24 +663,216 @@ fn topics_are_created_and_deleted_both_ways() {
 
 #[test]
 fn produce_both_ways() {
-    use theirs::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+    use theirs::produce_response::{
+        BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
+    };
     let batch = Bytes::from_static(b"a batch");
-    let call = ProduceCall { topic: "t".into(), partition: 3, batch: batch.clone(), acks: -1, timeout_ms: 30_000 };
+    let call = |id| ProduceCall {
+        transactional_id: Some("tx".into()),
+        joins_transaction: true,
+        acks: -1,
+        timeout_ms: 30_000,
+        topics: vec![ProduceTopic { name: "t".into(), id, partitions: vec![(3, batch.clone()), (4, batch.clone())] }],
+    };
+    let id = TopicId::new([7; 16]);
     for version in versions::<ProduceCall>() {
-        let read: theirs::ProduceRequest = read_back(&call, version);
-        assert_eq!((read.acks, read.timeout_ms, read.transactional_id), (-1, 30_000, None));
+        let read: theirs::ProduceRequest = read_back(&call(id), version);
+        assert_eq!((read.acks, read.timeout_ms), (-1, 30_000));
+        assert_eq!(read.transactional_id.map(|id| id.0), Some(text("tx")));
         let asked = &read.topic_data[0];
-        assert_eq!((asked.name.0.as_str(), asked.partition_data[0].index), ("t", 3));
-        assert_eq!(asked.partition_data[0].records, Some(batch.clone()));
-        let mut part = PartitionProduceResponse::default().with_index(3).with_base_offset(34);
-        if version >= 8 {
-            part = part.with_error_message(Some(text("fine")));
+        if version >= 13 {
+            assert_eq!(asked.topic_id.as_bytes(), &[7; 16]);
+        } else {
+            assert_eq!(asked.name.0.as_str(), "t");
         }
-        let answer = TopicProduceResponse::default().with_name(topic("t")).with_partition_responses(vec![part]);
-        let body = written(&theirs::ProduceResponse::default().with_responses(vec![answer]), version);
+        assert_eq!((asked.partition_data[0].index, asked.partition_data[1].index), (3, 4));
+        assert_eq!(asked.partition_data[1].records, Some(batch.clone()));
+        let mut good =
+            PartitionProduceResponse::default().with_index(3).with_base_offset(34).with_log_append_time_ms(5);
+        let mut bad = PartitionProduceResponse::default().with_index(4).with_error_code(87).with_base_offset(-1);
+        if version >= 5 {
+            good = good.with_log_start_offset(2);
+        }
+        if version >= 8 {
+            let error =
+                |at, why| BatchIndexAndErrorMessage::default().with_batch_index(at).with_batch_index_error_message(why);
+            bad = bad.with_error_message(Some(text("bad")));
+            bad = bad.with_record_errors(vec![error(1, Some(text("no key"))), error(2, None)]);
+        }
+        let mut whole = theirs::ProduceResponse::default().with_throttle_time_ms(9);
+        if version >= 10 {
+            let leader = LeaderIdAndEpoch::default().with_leader_id(BrokerId(2)).with_leader_epoch(8);
+            bad = bad.with_current_leader(leader);
+            let node = NodeEndpoint::default().with_node_id(BrokerId(2)).with_host(text("h")).with_port(9);
+            whole = whole.with_node_endpoints(vec![node]);
+        }
+        let mut answer = TopicProduceResponse::default().with_partition_responses(vec![good, bad]);
+        answer =
+            if version >= 13 { answer.with_topic_id(Uuid::from_bytes([7; 16])) } else { answer.with_name(topic("t")) };
+        let body = written(&whole.with_responses(vec![answer]), version);
         let answer = ProduceCall::decode(version, body.clone()).unwrap();
-        assert_eq!((answer.error, answer.base_offset), (ErrorCode::NONE, 34));
-        torment_shaped::<ProduceCall>(&produce::SHAPE, version, &body);
+        let [good, bad] = &answer.partitions[..] else { panic!("{answer:?}") };
+        let name = if version >= 13 { TopicRef::Id(id) } else { TopicRef::Name("t".into()) };
+        assert_eq!((&good.topic, good.partition, good.error, good.base_offset), (&name, 3, ErrorCode::NONE, 34));
+        assert_eq!((good.log_append_time_ms, good.log_start_offset), (5, if version >= 5 { 2 } else { -1 }));
+        assert_eq!((bad.partition, bad.error), (4, ErrorCode::INVALID_RECORD));
+        if version >= 8 {
+            assert_eq!(bad.record_errors, [(1, Some("no key".to_owned())), (2, None)]);
+            assert_eq!(bad.error_message.as_deref(), Some("bad"));
+        }
+        assert_eq!(bad.leader, (version >= 10).then_some(LeaderHint { node: 2, epoch: 8 }));
+        assert_eq!((answer.throttle_ms, answer.endpoints.len()), (9, usize::from(version >= 10)));
+        torment::<ProduceCall>(version, &body);
+    }
+}
+
+#[test]
+fn a_produce_request_stays_below_what_it_lacks() {
+    let call = |id, transactional_id: Option<&str>, joins_transaction| ProduceCall {
+        transactional_id: transactional_id.map(Into::into),
+        joins_transaction,
+        acks: 1,
+        timeout_ms: 0,
+        topics: vec![ProduceTopic { name: "t".into(), id, partitions: vec![] }],
+    };
+    let id = TopicId::new([7; 16]);
+    for (call, version) in [
+        (call(id, None, false), 13),
+        (call(None, None, false), 12),
+        (call(id, Some("x"), true), 13),
+        (call(id, Some("x"), false), 11),
+    ] {
+        assert_eq!(call.version_max(), version);
+    }
+    let mut zstd = vec![0; 61];
+    zstd[22] = 4;
+    let mut call = call(None, None, false);
+    call.topics[0].partitions.push((0, zstd.into()));
+    assert!(call.encode(7, &mut Writer::new()).is_ok());
+    assert!(call.encode(6, &mut Writer::new()).unwrap_err().to_string().contains("zstd needs Kafka 2.1"));
+}
+
+fn owner() -> TransactionOwner {
+    TransactionOwner { transactional_id: "tx".into(), producer_id: 77, producer_epoch: 3 }
+}
+
+#[test]
+fn producer_ids_both_ways() {
+    for version in versions::<InitProducerIdCall>() {
+        let call = InitProducerIdCall {
+            transactional_id: Some("tx".into()),
+            transaction_timeout_ms: 60_000,
+            current: Some((77, 3)),
+        };
+        let read: theirs::InitProducerIdRequest = read_back(&call, version);
+        assert_eq!(read.transactional_id.map(|id| id.0), Some(text("tx")));
+        assert_eq!(read.transaction_timeout_ms, 60_000);
+        let current = if version >= 3 { (77, 3) } else { (-1, -1) };
+        assert_eq!((read.producer_id.0, read.producer_epoch), current);
+        let none = InitProducerIdCall { transactional_id: None, current: None, ..call };
+        let read: theirs::InitProducerIdRequest = read_back(&none, version);
+        assert_eq!((read.transactional_id, read.producer_id.0, read.producer_epoch), (None, -1, -1));
+        let answer = theirs::InitProducerIdResponse::default()
+            .with_throttle_time_ms(1)
+            .with_error_code(51)
+            .with_producer_id(ProducerId(78))
+            .with_producer_epoch(4);
+        let body = written(&answer, version);
+        let answer = InitProducerIdCall::decode(version, body.clone()).unwrap();
+        assert_eq!((answer.throttle_ms, answer.error), (1, ErrorCode::CONCURRENT_TRANSACTIONS));
+        assert_eq!((answer.producer_id, answer.producer_epoch), (78, 4));
+        torment::<InitProducerIdCall>(version, &body);
+    }
+}
+
+#[test]
+fn transactions_both_ways() {
+    use theirs::add_partitions_to_txn_response::{AddPartitionsToTxnPartitionResult, AddPartitionsToTxnTopicResult};
+    let find = FindTransactionCoordinatorCall { transactional_id: "tx".into() };
+    for version in 1..=find.version_max() {
+        let read: theirs::FindCoordinatorRequest = read_back(&find, version);
+        assert_eq!((read.key, read.key_type), (text("tx"), 1));
+    }
+    for version in versions::<AddPartitionsToTxnCall>() {
+        let call = AddPartitionsToTxnCall { owner: owner(), topics: vec![("t".into(), vec![1, 2])] };
+        let read: theirs::AddPartitionsToTxnRequest = read_back(&call, version);
+        assert_eq!(read.v3_and_below_transactional_id.0, text("tx"));
+        assert_eq!((read.v3_and_below_producer_id.0, read.v3_and_below_producer_epoch), (77, 3));
+        assert_eq!(read.v3_and_below_topics[0].partitions, [1, 2]);
+        let part = AddPartitionsToTxnPartitionResult::default().with_partition_index(2).with_partition_error_code(47);
+        let result =
+            AddPartitionsToTxnTopicResult::default().with_name(topic("t")).with_results_by_partition(vec![part]);
+        let answer = theirs::AddPartitionsToTxnResponse::default()
+            .with_throttle_time_ms(4)
+            .with_results_by_topic_v3_and_below(vec![result]);
+        let body = written(&answer, version);
+        let answer = AddPartitionsToTxnCall::decode(version, body.clone()).unwrap();
+        let wanted = vec![("t".into(), 2, ErrorCode::INVALID_PRODUCER_EPOCH)];
+        assert_eq!(answer, TransactionPartitionsAnswer { throttle_ms: 4, partitions: wanted });
+        torment::<AddPartitionsToTxnCall>(version, &body);
+    }
+    for version in versions::<AddOffsetsToTxnCall>() {
+        let call = AddOffsetsToTxnCall { owner: owner(), group: "g".into() };
+        let read: theirs::AddOffsetsToTxnRequest = read_back(&call, version);
+        assert_eq!((read.transactional_id.0, read.group_id.0), (text("tx"), text("g")));
+        assert_eq!((read.producer_id.0, read.producer_epoch), (77, 3));
+        let body = written(&theirs::AddOffsetsToTxnResponse::default().with_error_code(53), version);
+        let answer = AddOffsetsToTxnCall::decode(version, body.clone()).unwrap();
+        assert_eq!(answer.error, ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+        torment::<AddOffsetsToTxnCall>(version, &body);
+    }
+    for version in versions::<EndTxnCall>() {
+        let call = EndTxnCall { owner: owner(), commit: true, bumps_epoch: false };
+        assert_eq!(call.version_max(), 4);
+        let read: theirs::EndTxnRequest = read_back(&call, version);
+        assert_eq!(
+            (read.transactional_id.0, read.producer_id.0, read.producer_epoch),
+            (text("tx"), ProducerId(77).0, 3)
+        );
+        assert!(read.committed);
+        let mut answer = theirs::EndTxnResponse::default().with_error_code(90);
+        if version >= 5 {
+            answer = answer.with_producer_id(ProducerId(77)).with_producer_epoch(4);
+        }
+        let body = written(&answer, version);
+        let answer = EndTxnCall::decode(version, body.clone()).unwrap();
+        assert_eq!((answer.error, answer.next), (ErrorCode::PRODUCER_FENCED, (version >= 5).then_some((77, 4))));
+        torment::<EndTxnCall>(version, &body);
+    }
+}
+
+#[test]
+fn offsets_of_transactions_both_ways() {
+    use theirs::txn_offset_commit_response::{TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic};
+    for version in versions::<TxnOffsetCommitCall>() {
+        let offset =
+            OffsetCommitPartition { partition: 2, offset: 99, leader_epoch: Some(6), metadata: Some("m".to_owned()) };
+        let call = TxnOffsetCommitCall {
+            owner: owner(),
+            group: "g".into(),
+            generation: 5,
+            member_id: "me".into(),
+            group_instance_id: Some("i".into()),
+            topics: vec![("t".into(), vec![offset])],
+            joins_transaction: false,
+        };
+        assert_eq!(call.version_max(), 4);
+        let read: theirs::TxnOffsetCommitRequest = read_back(&call, version);
+        assert_eq!((read.transactional_id.0, read.group_id.0), (text("tx"), text("g")));
+        assert_eq!((read.producer_id.0, read.producer_epoch), (77, 3));
+        if version >= 3 {
+            assert_eq!((read.generation_id, read.member_id, read.group_instance_id), (5, text("me"), Some(text("i"))));
+        }
+        let part = &read.topics[0].partitions[0];
+        assert_eq!((part.partition_index, part.committed_offset), (2, 99));
+        assert_eq!(part.committed_leader_epoch, if version >= 2 { 6 } else { -1 });
+        assert_eq!(part.committed_metadata, Some(text("m")));
+        let part = TxnOffsetCommitResponsePartition::default().with_partition_index(2).with_error_code(22);
+        let answer = TxnOffsetCommitResponseTopic::default().with_name(topic("t")).with_partitions(vec![part]);
+        let body = written(&theirs::TxnOffsetCommitResponse::default().with_topics(vec![answer]), version);
+        let answer = TxnOffsetCommitCall::decode(version, body.clone()).unwrap();
+        assert_eq!(answer.partitions, [("t".into(), 2, ErrorCode::ILLEGAL_GENERATION)]);
+        torment::<TxnOffsetCommitCall>(version, &body);
     }
 }
 
@@ -738,5 +930,7 @@ fn a_count_of_two_billion_is_refused_by_every_codec() {
     attack::<DescribeGroupsCall>(throttle_since(1));
     attack::<ListGroupsCall>(|version| throttle_since(1)(version) + 2);
     attack::<ProduceCall>(|_| 0);
+    attack::<AddPartitionsToTxnCall>(|_| 4);
+    attack::<TxnOffsetCommitCall>(|_| 4);
     attack::<ApiVersionsCall>(|_| 2);
 }

@@ -32,8 +32,35 @@ struct Command {
     api: ApiKey,
     version: i16,
     frame: Vec<u8>,
-    patience: Duration,
+    /// How long the broker has to answer; none for a request that it does not answer.
+    patience: Option<Duration>,
     reply: oneshot::Sender<Result<Bytes, LinkFault>>,
+}
+
+/// A request that has been handed to its connection.
+#[derive(Debug)]
+pub(crate) struct PendingCall {
+    version: i16,
+    answer: oneshot::Receiver<Result<Bytes, LinkFault>>,
+}
+
+impl PendingCall {
+    /// The body of the answer, and the version it is in; empty for a request without an answer.
+    async fn body(self) -> Result<(i16, Bytes), CallFault> {
+        let body = self.answer.await.map_err(|_| CallFault::Link { fault: LinkFault::Closed, sent: true })?;
+        Ok((self.version, body.map_err(|fault| CallFault::Link { fault, sent: true })?))
+    }
+
+    /// Waits for the answer.
+    pub(crate) async fn answer<C: Call>(self) -> Result<C::Answer, CallFault> {
+        let (version, body) = self.body().await?;
+        C::decode(version, body).map_err(CallFault::Decode)
+    }
+
+    /// Waits until a request without an answer is on its way.
+    pub(crate) async fn written(self) -> Result<(), CallFault> {
+        self.body().await.map(|_| ())
+    }
 }
 
 /// Why a request over a link has no answer.
@@ -92,16 +119,23 @@ impl LinkHandle {
     /// # Errors
     /// [`CallFault`].
     pub(crate) async fn call<C: Call>(&self, call: &C, patience: Duration) -> Result<C::Answer, CallFault> {
+        self.begin(call, Some(patience)).await?.answer::<C>().await
+    }
+
+    /// Sends one request. Requests reach the broker in the order in which this returns; without `patience`, the broker is
+    /// not expected to answer.
+    ///
+    /// # Errors
+    /// [`CallFault`], none with `sent` set.
+    pub(crate) async fn begin<C: Call>(&self, call: &C, patience: Option<Duration>) -> Result<PendingCall, CallFault> {
         let version = self.versions.pick(C::API, call.version_max()).map_err(CallFault::Version)?;
         let header = RequestHeader { api: C::API, version, correlation_id: 0, client_id: &self.client_id };
         let frame = encode_request(header, call).map_err(CallFault::Encode)?;
         let (reply, answer) = oneshot::channel();
         let command = Command { api: C::API, version, frame, patience, reply };
-        let ended = |sent| CallFault::Link { fault: LinkFault::Closed, sent };
-        self.commands.send(command).await.map_err(|_| ended(false))?;
-        let body = answer.await.map_err(|_| ended(true))?;
-        let body = body.map_err(|fault| CallFault::Link { fault, sent: true })?;
-        C::decode(version, body).map_err(CallFault::Decode)
+        let closed = CallFault::Link { fault: LinkFault::Closed, sent: false };
+        self.commands.send(command).await.map_err(|_| closed)?;
+        Ok(PendingCall { version, answer })
     }
 
     /// Whether the connection has ended.
@@ -171,7 +205,10 @@ impl Driver {
 
     fn take(&mut self, command: Command) {
         let Command { api, version, frame, patience, reply } = command;
-        let id = self.link.send(now(), patience, api, version, frame);
+        let id = match patience {
+            Some(patience) => self.link.send(now(), patience, api, version, frame),
+            None => self.link.send_silent(now(), api, version, frame),
+        };
         self.replies.insert(id, reply);
     }
 

@@ -6,11 +6,17 @@ pub(crate) mod login;
 pub(crate) mod pool;
 pub(crate) mod tls;
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 /// The time, from the runtime's clock, which tests can stop.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+/// The wall clock, in ms since 1970.
+pub(crate) fn wall_clock_ms() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Waits until `at`; for ever when there is no such time.

@@ -29,6 +29,8 @@ pub(crate) enum Lane {
     Write,
     /// The fetches of one consumer.
     Fetch(u64),
+    /// The records of one producer.
+    Produce(u64),
 }
 
 /// Why there is no connection.

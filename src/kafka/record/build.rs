@@ -270,6 +270,30 @@ pub fn stamp_batch(
     Ok(())
 }
 
+/// Sets in a produced batch who wrote it, and the sequence number of its first record (KIP-98). -1 is none of each.
+///
+/// `batch` is one whole entry of magic 2 and stays as it is on an error. Its records are not read.
+///
+/// # Errors
+/// [`DecodeFault::Truncated`] for fewer bytes than a header.
+pub fn stamp_producer(
+    batch: &mut [u8],
+    producer_id: i64,
+    producer_epoch: i16,
+    base_sequence: i32,
+) -> Result<(), DecodeError> {
+    let mut reader = Reader::new(batch);
+    reader.bytes(HEADER_BYTES, "batch header")?;
+    put(batch, PRODUCER_ID_AT, &producer_id.to_be_bytes());
+    put(batch, PRODUCER_ID_AT.saturating_add(8), &producer_epoch.to_be_bytes());
+    put(batch, PRODUCER_ID_AT.saturating_add(10), &base_sequence.to_be_bytes());
+    seal(batch);
+    Ok(())
+}
+
+/// Where the producer's id stands; its epoch and the sequence number follow.
+const PRODUCER_ID_AT: usize = 43;
+
 /// Computes the checksum of a batch and stores it.
 fn seal(batch: &mut [u8]) {
     let crc = crc32c(batch.get(ATTRIBUTES_AT..).unwrap_or_default());

@@ -25,7 +25,7 @@ mod view;
 mod tests;
 
 pub use batch::{Batch, ControlType};
-pub use build::{BatchBuilder, BatchOptions, BuildError, end_marker, stamp_batch};
+pub use build::{BatchBuilder, BatchOptions, BuildError, end_marker, stamp_batch, stamp_producer};
 pub use codec::{Codec, SnappyForm, TimestampType};
 pub use compress::Decompressor;
 pub use legacy_build::{LegacyBuilder, LegacyMagic, LegacyOptions};

@@ -73,6 +73,8 @@ struct Waiting {
     patience: Duration,
     /// Whether it is this machine's own request, which has no caller.
     own: bool,
+    /// Whether the broker will not answer it.
+    silent: bool,
 }
 
 /// The outcome of one request.
@@ -222,7 +224,16 @@ impl Link {
     /// [`VersionTable::pick`] gave for this connection. The broker has `patience` to answer, counted from the time it is
     /// written. Returns the correlation id under which the answer will come.
     pub fn send(&mut self, now: Instant, patience: Duration, api: ApiKey, version: i16, frame: Vec<u8>) -> i32 {
-        self.queue(now, Waiting { correlation_id: 0, api, version, deadline: now, patience, own: false }, frame)
+        let waiting = Waiting { correlation_id: 0, api, version, deadline: now, patience, own: false, silent: false };
+        self.queue(now, waiting, frame)
+    }
+
+    /// Like [`Link::send`] for a request that the broker does not answer, which is `Produce` with acks=0. An empty answer
+    /// comes out when it is on its way.
+    pub fn send_silent(&mut self, now: Instant, api: ApiKey, version: i16, frame: Vec<u8>) -> i32 {
+        let patience = Duration::ZERO;
+        let waiting = Waiting { correlation_id: 0, api, version, deadline: now, patience, own: false, silent: true };
+        self.queue(now, waiting, frame)
     }
 
     fn queue(&mut self, now: Instant, mut waiting: Waiting, mut frame: Vec<u8>) -> i32 {
@@ -248,7 +259,11 @@ impl Link {
 
     fn transmit(&mut self, now: Instant, mut waiting: Waiting, frame: Vec<u8>) {
         waiting.deadline = now.checked_add(waiting.patience).unwrap_or(now);
-        self.waiting.push_back(waiting);
+        if waiting.silent {
+            self.answers.push_back(Answer { correlation_id: waiting.correlation_id, body: Ok(Bytes::new()) });
+        } else {
+            self.waiting.push_back(waiting);
+        }
         self.outgoing.push_back(frame);
     }
 
@@ -256,7 +271,8 @@ impl Link {
     fn ask<C: Call>(&mut self, now: Instant, patience: Duration, version: i16, call: &C) -> Result<(), LinkFault> {
         let header = RequestHeader { api: C::API, version, correlation_id: 0, client_id: &self.client_id };
         let frame = encode_request(header, call).map_err(LinkFault::Encode)?;
-        let waiting = Waiting { correlation_id: 0, api: C::API, version, deadline: now, patience, own: true };
+        let waiting =
+            Waiting { correlation_id: 0, api: C::API, version, deadline: now, patience, own: true, silent: false };
         self.queue(now, waiting, frame);
         Ok(())
     }

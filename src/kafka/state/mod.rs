@@ -12,4 +12,5 @@ pub mod fetch;
 pub mod frame;
 pub mod link;
 pub mod login;
+pub mod produce;
 pub mod sasl;

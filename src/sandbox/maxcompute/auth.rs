@@ -17,6 +17,8 @@ pub(super) struct Account {
     pub(super) access_key: String,
     /// The STS token that must come along, if the account is a temporary one.
     pub(super) security_token: Option<String>,
+    /// A bearer token that is let in beside the account.
+    pub(super) bearer_token: Option<String>,
 }
 
 impl std::fmt::Debug for Account {
@@ -28,6 +30,12 @@ impl std::fmt::Debug for Account {
 impl Account {
     /// Lets the request pass, or says why not.
     pub(super) fn check(&self, asked: &Asked, now_ms: i64) -> Result<(), Refusal> {
+        if let Some(token) = asked.header("x-odps-bearer-token") {
+            return match &self.bearer_token {
+                Some(known) if known == token => Ok(()),
+                _ => Err(invalid_credentials("the bearer token is not known")),
+            };
+        }
         let Some(authorization) = asked.header("authorization") else {
             return Err(missing());
         };

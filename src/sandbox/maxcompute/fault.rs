@@ -94,6 +94,11 @@ pub enum Action {
         /// Milliseconds.
         hold_ms: u64,
     },
+    /// The slots of every stream session move, then the request goes on as usual.
+    MoveSlots {
+        /// How many slots there are from then on.
+        slots: u32,
+    },
     /// The connection closes after this many bytes of the request's body were read.
     CutRequest {
         /// Body bytes, as sent (compressed).

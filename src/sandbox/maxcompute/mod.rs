@@ -50,6 +50,7 @@
 //! | `drop` | | the connection closes without an answer |
 //! | `status` | `status`, `code`, `message`, `retry_after_s` | that answer; an empty `code` gives a proxy's HTML page |
 //! | `hold` | `hold_ms` | the answer late |
+//! | `move_slots` | `slots` | nothing; the slots of every stream session are others, so many of them |
 //! | `cut_request` | `after_bytes` | the connection closes after so many bytes of its body |
 //! | `cut_answer` | `after_bytes` | the connection closes after so many bytes of the answer's body |
 //!
@@ -119,6 +120,8 @@ pub struct MaxComputeSandboxConfig {
     pub access_key: Option<String>,
     /// The STS token that requests must carry, when the account is a temporary one.
     pub security_token: Option<String>,
+    /// A bearer token that is let in beside the account, without a signature.
+    pub bearer_token: Option<String>,
     /// The zone in which SQL reads and shows DATETIME and TIMESTAMP, unless a statement sets `odps.sql.timezone`.
     pub time_zone: jiff::tz::TimeZone,
     /// The clock; give a clone of your own to move it.
@@ -147,6 +150,7 @@ impl Default for MaxComputeSandboxConfig {
             access_id: "sandbox".to_owned(),
             access_key: None,
             security_token: None,
+            bearer_token: None,
             time_zone: jiff::tz::TimeZone::UTC,
             clock: SandboxClock::new(),
         }
@@ -189,6 +193,7 @@ fn service(config: MaxComputeSandboxConfig, address: SocketAddr) -> io::Result<S
             access_id: config.access_id,
             access_key,
             security_token: config.security_token,
+            bearer_token: config.bearer_token,
         }),
         time_zone: config.time_zone,
         uploads: Arc::new(Uploads::open(Arc::clone(&tables), clock.clone(), &owner)?),

@@ -182,6 +182,9 @@ impl Service {
                     return Some(fault_answer(action, asked));
                 }
                 Action::Hold { hold_ms } => tokio::time::sleep(Duration::from_millis(*hold_ms)).await,
+                Action::MoveSlots { slots } => {
+                    self.streams.move_slots("*", Some(*slots));
+                }
                 Action::CutRequest { .. } | Action::CutAnswer { .. } => {}
             }
         }
@@ -202,6 +205,10 @@ impl Service {
                 Action::Status { .. } => Some(fault_answer(&action, asked)),
                 Action::Hold { hold_ms } => {
                     tokio::time::sleep(Duration::from_millis(hold_ms)).await;
+                    Some(answer)
+                }
+                Action::MoveSlots { slots } => {
+                    self.streams.move_slots("*", Some(slots));
                     Some(answer)
                 }
                 Action::CutRequest { .. } | Action::CutAnswer { .. } => Some(answer),

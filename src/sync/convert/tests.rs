@@ -57,6 +57,7 @@ fn writer(columns: &[&str]) -> WriterSpec {
             project: "p".into(),
             endpoint: "http://localhost/api".into(),
             tunnel_endpoint: None,
+            identity: crate::job::Identity::AccessKey,
             access_id: String::new(),
             access_key: Secret::new(String::new()),
             security_token: None,

@@ -1,6 +1,7 @@
 //! The client that the rest of forebay calls.
 
 mod download;
+mod identity;
 mod request;
 mod sql;
 mod stream;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use uuid::Uuid;
 
+use super::identity::{Identities, Identity};
 use super::{MaxComputeConfig, check_name, configured_endpoint};
 use crate::tunnel::endpoint::Endpoint;
 use crate::tunnel::error::{Error, ErrorKind};
@@ -88,6 +89,7 @@ pub(super) struct Connection {
     http: Http,
     odps: Endpoint,
     config: MaxComputeConfig,
+    identities: Identities,
     /// The Tunnel endpoint once it is known. Never stored elsewhere: it can change with time and network.
     tunnel: Mutex<Option<Endpoint>>,
     /// The service does not take V4 signatures for this key; legacy ones from now on.
@@ -111,8 +113,17 @@ impl Connection {
         }
         let mut endpoints = vec![&odps];
         endpoints.extend(tunnel.as_ref());
+        let keys = Identities::endpoint(&config.credentials)?;
+        endpoints.extend(keys.as_ref());
         let http = Http::new(&endpoints, config.ca_file.as_deref(), config.connect_timeout)?;
-        Ok(Self { http, odps, tunnel: Mutex::new(tunnel), v4_refused: AtomicBool::new(false), config })
+        Ok(Self {
+            http,
+            odps,
+            tunnel: Mutex::new(tunnel),
+            v4_refused: AtomicBool::new(false),
+            identities: Identities::new(config.credentials.clone()),
+            config,
+        })
     }
 
     pub(super) const fn config(&self) -> &MaxComputeConfig {
@@ -161,20 +172,25 @@ impl Connection {
     pub(super) async fn send_once(&self, request: &Request<'_>, trace: Trace) -> Result<Answer, Error> {
         let exchange = async {
             let endpoint = self.endpoint(request.host).await?;
-            let body = if request.body.is_empty() { Body::Empty } else { Body::Whole(request.body.clone()) };
-            let answer = self.http.send(self.signed(&endpoint, request, trace, body, false)).await?;
-            if answer.is_success() {
-                return Ok(answer);
+            let mut renewed = false;
+            loop {
+                let identity = self.identities.current(&self.http).await?;
+                let body = if request.body.is_empty() { Body::Empty } else { Body::Whole(request.body.clone()) };
+                let answer = self.http.send(self.signed(&endpoint, request, trace, &identity, body, false)).await?;
+                if answer.is_success() {
+                    return Ok(answer);
+                }
+                let error = answer.into_error(self.http.wall_clock());
+                if self.refuses_v4(request.host, &error) {
+                    log::warn!("{error}; signing the legacy way from now on");
+                    self.v4_refused.store(true, Ordering::Relaxed);
+                } else if error.kind() == ErrorKind::Auth && !renewed && self.identities.refused(&identity) {
+                    log::warn!("{error}; asking for another temporary key");
+                    renewed = true;
+                } else {
+                    return Err(self.noted(request.host, error));
+                }
             }
-            let error = answer.into_error(self.http.wall_clock());
-            if !self.refuses_v4(request.host, &error) {
-                return Err(self.noted(request.host, error));
-            }
-            log::warn!("{error}; signing the legacy way from now on");
-            self.v4_refused.store(true, Ordering::Relaxed);
-            let body = if request.body.is_empty() { Body::Empty } else { Body::Whole(request.body.clone()) };
-            let answer = self.http.send(self.signed(&endpoint, request, trace, body, false)).await?;
-            if answer.is_success() { Ok(answer) } else { Err(answer.into_error(self.http.wall_clock())) }
         };
         let answer: Result<Answer, Error> = exchange.await;
         answer.map_err(|error| error.during(&request.what))
@@ -192,11 +208,18 @@ impl Connection {
     ) -> Result<Answer, Error> {
         let exchange = async {
             let endpoint = self.endpoint(request.host).await?;
-            let answer = self.http.send(self.signed(&endpoint, request, trace, Body::Stream(body), true)).await?;
+            let identity = self.identities.current(&self.http).await?;
+            let call = self.signed(&endpoint, request, trace, &identity, Body::Stream(body), true);
+            let answer = self.http.send(call).await?;
             if answer.is_success() {
                 return Ok(answer);
             }
-            Err(self.noted(request.host, answer.into_error(self.http.wall_clock())))
+            let error = answer.into_error(self.http.wall_clock());
+            if error.kind() == ErrorKind::Auth && self.identities.refused(&identity) {
+                // The body is spent; the caller makes it again, and then there is another key.
+                return Err(error.with_kind(ErrorKind::Unavailable));
+            }
+            Err(self.noted(request.host, error))
         };
         let answer: Result<Answer, Error> = exchange.await;
         answer.map_err(|error| error.during(&request.what))
@@ -209,11 +232,16 @@ impl Connection {
     pub(super) async fn open_once(&self, request: &Request<'_>, trace: Trace) -> Result<Incoming, Error> {
         let exchange = async {
             let endpoint = self.endpoint(request.host).await?;
-            let incoming = self.http.open(self.signed(&endpoint, request, trace, Body::Empty, false)).await?;
+            let identity = self.identities.current(&self.http).await?;
+            let incoming =
+                self.http.open(self.signed(&endpoint, request, trace, &identity, Body::Empty, false)).await?;
             if incoming.head().is_success() {
                 return Ok(incoming);
             }
             let error = incoming.read_all().await?.into_error(self.http.wall_clock());
+            if error.kind() == ErrorKind::Auth && self.identities.refused(&identity) {
+                return Err(error.with_kind(ErrorKind::Unavailable));
+            }
             Err(self.noted(request.host, error))
         };
         let incoming: Result<Incoming, Error> = exchange.await;
@@ -276,7 +304,15 @@ impl Connection {
         }
     }
 
-    fn signed(&self, endpoint: &Endpoint, request: &Request<'_>, trace: Trace, body: Body, is_block: bool) -> Call {
+    fn signed(
+        &self,
+        endpoint: &Endpoint,
+        request: &Request<'_>,
+        trace: Trace,
+        identity: &Identity,
+        body: Body,
+        is_block: bool,
+    ) -> Call {
         let config = &self.config;
         let mut query = request.query.clone();
         query.push(("curr_project", config.project.clone()));
@@ -313,14 +349,18 @@ impl Connection {
             query.iter().map(|(name, value)| (*name, value.as_str())),
             headers.iter().map(|(name, value)| (*name, value.as_str())),
         );
-        let (id, key) = (config.credentials.access_id(), config.credentials.access_key());
-        let authorization = match self.signs_v4(request.host) {
-            Some(region) => sign::authorize_v4(id, key, &sign::v4_date(now), region, &canonical),
-            None => sign::authorize_legacy(id, key, &canonical),
-        };
-        headers.push(("Authorization", authorization));
-        if let Some(token) = config.credentials.security_token() {
-            headers.push(("authorization-sts-token", token.to_owned()));
+        match identity {
+            Identity::Key(key) => {
+                let authorization = match self.signs_v4(request.host) {
+                    Some(region) => sign::authorize_v4(&key.id, &key.secret, &sign::v4_date(now), region, &canonical),
+                    None => sign::authorize_legacy(&key.id, &key.secret, &canonical),
+                };
+                headers.push(("Authorization", authorization));
+                if let Some(token) = &key.token {
+                    headers.push(("authorization-sts-token", token.clone()));
+                }
+            }
+            Identity::Bearer(token) => headers.push(("x-odps-bearer-token", token.clone())),
         }
 
         let mut url = endpoint.to_string();

@@ -15,6 +15,7 @@ fn account() -> Account {
         access_id: "DUMMY_ACCESS_ID".to_owned(),
         access_key: "DUMMY_ACCESS_SECRET".to_owned(),
         security_token: None,
+        bearer_token: None,
     }
 }
 

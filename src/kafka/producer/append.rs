@@ -4,23 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::ask::{Again, Attempt};
-use super::client::Client;
-use super::error::{Error, ErrorKind};
-use super::msg::{ApiKey, ErrorCode, ProduceCall};
-use super::net::now;
-use super::net::pool::Lane;
-use super::state::cluster::Place;
-
-/// Who must have a batch before it counts as written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Acks {
-    /// The leader alone.
-    Leader,
-    /// All replicas that are in sync.
-    #[default]
-    All,
-}
+use super::Acks;
+use crate::kafka::ask::{Again, Attempt};
+use crate::kafka::client::Client;
+use crate::kafka::error::{Error, ErrorKind};
+use crate::kafka::msg::{ApiKey, ErrorCode, ProduceCall, ProduceTopic};
+use crate::kafka::net::now;
+use crate::kafka::net::pool::Lane;
+use crate::kafka::state::cluster::Place;
 
 impl Client {
     /// Appends one record batch (magic 2, as `record::BatchBuilder` makes them) to a partition and returns the offset of its
@@ -33,12 +24,13 @@ impl Client {
     pub async fn produce(&self, topic: &str, partition: i32, batch: Bytes, acks: Acks) -> Result<i64, Error> {
         let topic: Arc<str> = topic.into();
         let timeout_ms = i32::try_from(self.core.config.request_timeout.as_millis()).unwrap_or(i32::MAX);
-        let acks = if acks == Acks::All { -1 } else { 1 };
-        let call = ProduceCall { topic: topic.clone(), partition, batch, acks, timeout_ms };
+        if acks == Acks::None {
+            return Err(Error::new(ErrorKind::Config, "an append with acks=0 has no answer, and no offset"));
+        }
         let mut patience = self.core.patience();
         let mut since = None;
         loop {
-            match self.produce_once(&topic, &call, since).await {
+            match self.produce_once(&topic, partition, &batch, acks.number(), timeout_ms, since).await {
                 Ok(offset) => return Ok(offset),
                 Err(attempt) => {
                     let about = |e: Error| e.api(ApiKey::Produce).topic(&topic).partition(partition);
@@ -52,11 +44,14 @@ impl Client {
     async fn produce_once(
         &self,
         topic: &Arc<str>,
-        call: &ProduceCall,
+        partition: i32,
+        batch: &Bytes,
+        acks: i16,
+        timeout_ms: i32,
         since: Option<std::time::Instant>,
     ) -> Result<i64, Attempt> {
         let known = self.core.topic(topic, since).await?;
-        let Some(found) = known.partitions.get(&call.partition) else {
+        let Some(found) = known.partitions.get(&partition) else {
             let text = format!("the topic has {} partitions", known.partitions.len());
             return Err(Attempt { error: Error::new(ErrorKind::UnknownPartition, text), again: Again::Unknown });
         };
@@ -64,7 +59,23 @@ impl Client {
         let place = Place::Node(leader);
         // The broker itself waits up to `timeout_ms` for the replicas.
         let patience = self.core.config.request_timeout.saturating_mul(2);
-        let answer = self.core.ask_once(Lane::Write, &place, call, patience).await?;
+        let call = ProduceCall {
+            transactional_id: None,
+            joins_transaction: false,
+            acks,
+            timeout_ms,
+            topics: vec![ProduceTopic {
+                name: topic.clone(),
+                id: known.id,
+                partitions: vec![(partition, batch.clone())],
+            }],
+        };
+        let answer = self.core.ask_once(Lane::Write, &place, &call, patience).await?;
+        // One batch was sent, so one partition answers.
+        let Some(answer) = answer.partitions.into_iter().find(|answer| answer.partition == partition) else {
+            let error = Error::new(ErrorKind::UnknownOutcome, "the broker left the partition out of its answer");
+            return Err(Attempt::last(error.at_broker(self.core.place_name(&place))));
+        };
         match answer.error {
             ErrorCode::NONE => Ok(answer.base_offset),
             // The leader has it, the replicas may or may not.
