@@ -185,7 +185,7 @@ fn timestamp(record: &Record<'_>) -> String {
     }
 }
 
-/// A record as `-o json` prints it: `deploy/schemas/consume.json`. Bytes that are no text come as an object with `base64`.
+/// A record as `-o json` prints it: `deploy/kafka-json.md`. Bytes that are no text come as an object with `base64`.
 pub(super) fn as_json(topic: &str, partition: i32, record: &Record<'_>) -> Result<Value, String> {
     let mut headers = Vec::new();
     for header in record.headers.iter() {

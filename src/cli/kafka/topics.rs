@@ -339,7 +339,7 @@ fn own_configs(entries: &[ConfigEntry], release: Release) -> Vec<(String, String
     own
 }
 
-/// A topic as `-o json` prints it: `deploy/schemas/topics-describe.json`.
+/// A topic as `-o json` prints it: `deploy/kafka-json.md`.
 fn as_json(topic: &TopicMetadata, configs: &[(String, String)], partitions: &[&PartitionMetadata]) -> Value {
     let configs: serde_json::Map<String, Value> =
         configs.iter().map(|(name, value)| (name.clone(), json!(value))).collect();

@@ -120,7 +120,7 @@ fn arrange(committed: &[CommittedOffset], members: &[GroupMember], release: Rele
     rows
 }
 
-/// A group as `-o json` prints it: `deploy/schemas/groups-describe.json`.
+/// A group as `-o json` prints it: `deploy/kafka-json.md`.
 pub(super) fn as_json(group: &DescribedGroup, rows: &GroupRows, coordinator: Option<&str>) -> Value {
     let assignment = |topics: &BTreeMap<String, Vec<i32>>| {
         topics.iter().map(|(topic, partitions)| json!({"topic": topic, "partitions": partitions})).collect::<Vec<_>>()
