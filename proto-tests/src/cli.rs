@@ -54,20 +54,29 @@ pub fn run_forebay(scratch: &Scratch, arguments: &[&str]) -> Output {
 #[must_use]
 pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        // A test lies in `<target>/<profile>/deps`.
-        let test = env::current_exe().expect("a process knows its file");
-        let profile_folder = test.parent().and_then(Path::parent).expect("cargo's layout");
-        let target_folder = profile_folder.parent().expect("cargo's layout");
-        let mut cargo = command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.current_dir(repository_folder()).args(["build", "--locked", "--bin", "forebay", "--target-dir"]);
-        cargo.arg(target_folder);
-        if profile_folder.ends_with("release") {
-            cargo.arg("--release");
-        }
-        let _output = run(cargo, b"", Duration::from_secs(1800)).expect_success();
-        let program = profile_folder.join("forebay");
-        assert!(program.exists(), "cargo built no {}", program.display());
-        program
-    })
+    PROGRAM.get_or_init(|| build(["--bin", "forebay"], "forebay"))
+}
+
+/// The example `group`, built likewise: a member of a consumer group.
+#[must_use]
+pub fn group_example() -> &'static Path {
+    static EXAMPLE: OnceLock<PathBuf> = OnceLock::new();
+    EXAMPLE.get_or_init(|| build(["--example", "group"], "examples/group"))
+}
+
+fn build(what: [&str; 2], file: &str) -> PathBuf {
+    // A test lies in `<target>/<profile>/deps`.
+    let test = env::current_exe().expect("a process knows its file");
+    let profile_folder = test.parent().and_then(Path::parent).expect("cargo's layout");
+    let target_folder = profile_folder.parent().expect("cargo's layout");
+    let mut cargo = command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(repository_folder()).args(["build", "--locked"]).args(what).arg("--target-dir");
+    cargo.arg(target_folder);
+    if profile_folder.ends_with("release") {
+        cargo.arg("--release");
+    }
+    let _output = run(cargo, b"", Duration::from_secs(1800)).expect_success();
+    let program = profile_folder.join(file);
+    assert!(program.exists(), "cargo built no {}", program.display());
+    program
 }

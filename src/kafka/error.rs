@@ -176,6 +176,25 @@ impl Error {
         self.0.kind == ErrorKind::Auth
     }
 
+    /// Whether a commit was refused because the generation or epoch it was made with is over: another member may own the
+    /// partitions by now, and what was read in that generation must not be committed.
+    pub fn is_fenced(&self) -> bool {
+        let fenced = [
+            ErrorCode::ILLEGAL_GENERATION,
+            ErrorCode::UNKNOWN_MEMBER_ID,
+            ErrorCode::FENCED_INSTANCE_ID,
+            ErrorCode::STALE_MEMBER_EPOCH,
+            ErrorCode::FENCED_MEMBER_EPOCH,
+        ];
+        matches!(self.0.kind, ErrorKind::Broker(code) if fenced.contains(&code))
+    }
+
+    /// Whether a commit came in the middle of a rebalance: it may be repeated once the group has settled, if the partition
+    /// is still owned then.
+    pub fn is_rebalancing(&self) -> bool {
+        self.0.kind == ErrorKind::Broker(ErrorCode::REBALANCE_IN_PROGRESS)
+    }
+
     /// Whether a broker said so, as opposed to the network, the user or this client.
     pub fn is_remote(&self) -> bool {
         use ErrorKind::{Auth, Broker, OffsetOutOfRange, TopicDeleted, UnknownPartition, UnknownTopic};

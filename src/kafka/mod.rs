@@ -4,14 +4,15 @@
 //! |---|---|
 //! | [`Client`] | one cluster: topics, offsets by time, committed offsets, groups, appending batches |
 //! | [`Consumer`] | reading partitions of any topics from given positions: [`Consumer::next`] gives [`Fetched`], which gives [`record::Records`] |
+//! | [`GroupConsumer`] | reading as a member of a consumer group: [`GroupConsumer::next`] gives records and what happens to the membership |
 //! | [`Producer`] | writing records, exactly once and in order, also in transactions: [`ProducerRecord`] in, [`Delivery`] out |
 //! | [`ClientConfig`], [`ConsumerConfig`], [`ProducerConfig`] | addresses, patience, sizes |
 //! | [`Error`] | what went wrong, where, and whether to try again |
 //! | [`record`], [`msg`], [`state`] | the parts: log formats, messages, sans-io machines; public for tools and tests |
 //!
 //! What it never does: skip ahead when a position is out of range, count a record as progress instead of a batch header, take
-//! memory on a peer's word, or keep retrying beyond a deadline. `rustls`, SASL and groups with members are not part of it yet:
-//! a configuration that asks for them is refused by name.
+//! memory on a peer's word, or keep retrying beyond a deadline. A configuration that asks for what it cannot do is refused by
+//! name.
 //!
 //! ```no_run
 //! # async fn read() -> Result<(), Box<dyn std::error::Error>> {
@@ -45,6 +46,7 @@ mod config;
 mod consumer;
 mod error;
 mod fetched;
+mod group_consumer;
 pub mod msg;
 mod net;
 mod offsets;
@@ -62,6 +64,7 @@ pub use config::{ClientConfig, ConsumerConfig};
 pub use consumer::{Consumer, PartitionProgress};
 pub use error::{Error, ErrorKind, PartitionError};
 pub use fetched::Fetched;
+pub use group_consumer::{AssignedPartition, GroupCommitter, GroupConfig, GroupConsumer, GroupEvent, OffsetReset};
 pub use msg::{ErrorCode, Isolation, LogDirPartition, TopicId, VersionTable};
 pub use offsets::{CommittedOffset, ListedOffset, OffsetAt, OffsetToCommit};
 pub use producer::{
@@ -69,5 +72,7 @@ pub use producer::{
     RecordHeader, RecordMetadata, partition_for_key,
 };
 pub use security::{PemSource, SecurityConfig, SecurityProtocol, TlsVersions};
+pub use state::assign::Assignor;
 pub use state::fetch::{Position, TopicPartition};
+pub use state::group::{Generation, GroupProtocol, Standing};
 pub use state::sasl::{Mechanism, Secret};

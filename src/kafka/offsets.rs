@@ -164,27 +164,62 @@ impl Client {
         self.fetch_offsets(group, None).await
     }
 
+    /// What a group has committed for some partitions, when no commit is on its way any more: what a member that takes
+    /// partitions over must begin with.
+    ///
+    /// Brokers from 2.5 on hold the answer back while a commit is pending (KIP-447). Older ones are asked until two answers,
+    /// a request timeout apart, are equal.
+    ///
+    /// # Errors
+    /// As [`Client::committed_offsets`].
+    pub async fn stable_committed_offsets(
+        &self,
+        group: &str,
+        topic_partitions: &[(String, Vec<i32>)],
+    ) -> Result<Vec<CommittedOffset>, Error> {
+        let topics: Vec<(Arc<str>, Vec<i32>)> =
+            topic_partitions.iter().map(|(topic, partitions)| (topic.as_str().into(), partitions.clone())).collect();
+        let call = OffsetFetchCall { group: group.into(), topics: Some(topics), member: None };
+        self.fetch_stable(&call).await
+    }
+
+    pub(super) async fn fetch_stable(&self, call: &OffsetFetchCall) -> Result<Vec<CommittedOffset>, Error> {
+        let (mut offsets, is_stable) = self.fetch_retrying(call).await?;
+        if is_stable {
+            return Ok(offsets);
+        }
+        loop {
+            tokio::time::sleep(self.core.config.request_timeout).await;
+            let (again, _) = self.fetch_retrying(call).await?;
+            if again == offsets {
+                return Ok(offsets);
+            }
+            offsets = again;
+        }
+    }
+
     async fn fetch_offsets(
         &self,
         group: &str,
         topics: Option<Vec<(Arc<str>, Vec<i32>)>>,
     ) -> Result<Vec<CommittedOffset>, Error> {
-        let group: Arc<str> = group.into();
-        let call = OffsetFetchCall { group: group.clone(), topics, member: None };
+        let call = OffsetFetchCall { group: group.into(), topics, member: None };
+        self.fetch_retrying(&call).await.map(|(offsets, _)| offsets)
+    }
+
+    /// What is committed, and whether the broker made sure that nothing is pending.
+    pub(super) async fn fetch_retrying(&self, call: &OffsetFetchCall) -> Result<(Vec<CommittedOffset>, bool), Error> {
         let mut patience = self.core.patience();
         loop {
-            match self.fetch_offsets_once(&group, &call).await {
-                Ok(offsets) => return Ok(offsets),
+            match self.fetch_offsets_once(call).await {
+                Ok(found) => return Ok(found),
                 Err(attempt) => patience.after(attempt).await?,
             }
         }
     }
 
-    async fn fetch_offsets_once(
-        &self,
-        group: &Arc<str>,
-        call: &OffsetFetchCall,
-    ) -> Result<Vec<CommittedOffset>, Attempt> {
+    async fn fetch_offsets_once(&self, call: &OffsetFetchCall) -> Result<(Vec<CommittedOffset>, bool), Attempt> {
+        let group = &call.group;
         let (place, answer) = self.core.ask_coordinator(group, call).await?;
         let failed = |code| self.core.coordinator_code(group, &place, ApiKey::OffsetFetch, code);
         if !answer.error.is_ok() {
@@ -199,7 +234,7 @@ impl Client {
             let (leader_epoch, metadata) = (p.leader_epoch, p.metadata);
             offsets.push(CommittedOffset { topic, partition, offset, leader_epoch, metadata });
         }
-        Ok(offsets)
+        Ok((offsets, answer.is_stable))
     }
 
     /// Stores offsets of a group from outside of it (generation -1): for a group that no consumer is a member of.
@@ -213,25 +248,19 @@ impl Client {
         if offsets.is_empty() {
             return Ok(());
         }
-        let group: Arc<str> = group.into();
-        let mut topics: BTreeMap<Arc<str>, Vec<OffsetCommitPartition>> = BTreeMap::new();
-        for offset in offsets {
-            topics.entry(offset.topic.clone()).or_default().push(OffsetCommitPartition {
-                partition: offset.partition,
-                offset: offset.offset,
-                leader_epoch: offset.leader_epoch,
-                metadata: Some(offset.metadata.clone()),
-            });
-        }
         let call = OffsetCommitCall {
-            group: group.clone(),
+            group: group.into(),
             generation: -1,
             member_id: "".into(),
             group_instance_id: None,
-            topics: topics.into_iter().collect(),
+            topics: by_topic(offsets),
         };
+        self.commit_retrying(&call).await
+    }
+
+    pub(super) async fn commit_retrying(&self, call: &OffsetCommitCall) -> Result<(), Error> {
         let mut patience = self.core.patience();
-        while let Err(attempt) = self.commit_once(&group, &call).await {
+        while let Err(attempt) = self.commit_once(&call.group, call).await {
             patience.after(attempt).await?;
         }
         Ok(())
@@ -248,6 +277,19 @@ impl Client {
         let attempt = self.core.coordinator_code(group, &place, ApiKey::OffsetCommit, worst.code);
         Err(attempt.map(|e| e.topic(&worst.topic).partition(worst.partition).partitions(refused)))
     }
+}
+
+pub(super) fn by_topic(offsets: &[OffsetToCommit]) -> Vec<(Arc<str>, Vec<OffsetCommitPartition>)> {
+    let mut topics: BTreeMap<Arc<str>, Vec<OffsetCommitPartition>> = BTreeMap::new();
+    for offset in offsets {
+        topics.entry(offset.topic.clone()).or_default().push(OffsetCommitPartition {
+            partition: offset.partition,
+            offset: offset.offset,
+            leader_epoch: offset.leader_epoch,
+            metadata: Some(offset.metadata.clone()),
+        });
+    }
+    topics.into_iter().collect()
 }
 
 /// One round of lookups.

@@ -25,6 +25,8 @@ pub(crate) enum Lane {
     Control,
     /// Requests to the coordinator of a group, which wait for its offsets topic.
     Group,
+    /// Joining and heartbeats of one member of a group: a join waits for all other members.
+    Member(u64),
     /// Records to append and topics to create, which wait for replicas.
     Write,
     /// The fetches of one consumer.

@@ -10,6 +10,7 @@ pub mod backoff;
 pub mod cluster;
 pub mod fetch;
 pub mod frame;
+pub mod group;
 pub mod link;
 pub mod login;
 pub mod produce;

@@ -1,8 +1,8 @@
 //! Who reads what: the assignors that the leader of a classic group runs, with the names and the bytes of Java's.
 //!
 //! Range and round-robin give exactly what Java's give (`RangeAssignor` and `RoundRobinAssignor` of kafka-clients 4.4, racks
-//! included: KIP-881). The sticky ones are balanced at least as well and keep at least as much; where several assignments are
-//! equally good, Java may choose another.
+//! included: KIP-881). The sticky ones are balanced at least as well and keep as much (where members want
+//! different topics: all but a partition in a thousand); of several assignments that are equally good Java may choose another.
 //!
 //! Pure functions of the members' subscriptions and the topics' partitions. Order in, order out.
 

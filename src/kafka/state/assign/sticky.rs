@@ -13,6 +13,9 @@ use super::{
     GroupMember, Plan, Previous, TopicShape, TopicShapes, empty_plan, give, java_order, number, rack_of, racks_matter,
 };
 
+/// How often partitions are looked at for a way back; one that gains nothing ends it.
+const RETURN_ROUNDS_MAX: usize = 4;
+
 /// Assigns, with `previous` telling what a member had.
 pub(super) fn assign(
     topics: &TopicShapes,
@@ -30,7 +33,12 @@ pub(super) fn assign(
         board.keep_all();
         board.place_open();
         board.balance();
-        board.return_home();
+        // One return can make room for another.
+        for _ in 0..RETURN_ROUNDS_MAX {
+            if !board.return_home() {
+                break;
+            }
+        }
     }
     for (partition, owner) in board.partitions.iter().zip(&board.owner) {
         if let Some(member) = owner.and_then(|owner| order.get(owner)) {
@@ -247,13 +255,7 @@ impl<'a> Board<'a> {
                 }
                 reached.insert(taker, (partition, giver));
                 if self.load(taker) <= limit {
-                    let mut moves = Vec::new();
-                    let mut at = taker;
-                    while let Some((partition, giver)) = reached.get(&at).filter(|_| at != from) {
-                        moves.push((*partition, at));
-                        at = *giver;
-                    }
-                    return Some(moves);
+                    return Some(way_back(&reached, from, taker));
                 }
                 queue.push_back(taker);
             }
@@ -262,8 +264,9 @@ impl<'a> Board<'a> {
     }
 
     /// Takes partitions back to where they were when that leaves the balance as it is: by a move to a member that has one
-    /// fewer, or by exchanging them for one that is not at home there either.
-    fn return_home(&mut self) {
+    /// fewer, or by exchanging them for others that are not at home where they are.
+    fn return_home(&mut self) -> bool {
+        let mut moved = false;
         for partition in 0..self.partitions.len() {
             let (Some(home), Some(owner)) = (self.home(partition), self.owner.get(partition).copied().flatten()) else {
                 continue;
@@ -273,18 +276,57 @@ impl<'a> Board<'a> {
             }
             if self.load(home) < self.load(owner) {
                 self.set(partition, home);
+                moved = true;
                 continue;
             }
-            let held = self.held.get(home).into_iter().flatten().copied();
-            let stranger = held
-                .filter(|other| self.home(*other) != Some(home) && self.readers_of(*other).contains(&owner))
-                .min_by_key(|other| self.home(*other) != Some(owner));
-            if let Some(other) = stranger {
-                self.set(other, owner);
+            if let Some(moves) = self.exchange(home, owner) {
+                for (other, to) in moves {
+                    self.set(other, to);
+                }
                 self.set(partition, home);
+                moved = true;
             }
         }
+        moved
     }
+
+    /// A short chain of moves that takes one partition off `from` and makes up for one taken off `to`, of partitions that are not at home
+    /// where they are.
+    fn exchange(&self, from: usize, to: usize) -> Option<Vec<(usize, usize)>> {
+        let mut reached: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
+        let mut queue = VecDeque::from([from]);
+        while let Some(giver) = queue.pop_front() {
+            for partition in self.held.get(giver).into_iter().flatten().copied() {
+                if self.home(partition) == Some(giver) {
+                    continue;
+                }
+                for taker in self.readers_of(partition) {
+                    if *taker == from || reached.contains_key(taker) {
+                        continue;
+                    }
+                    reached.insert(*taker, (partition, giver));
+                    queue.push_back(*taker);
+                }
+            }
+            // Whoever has fewer than `to` may take its place: the loads stay the same but for whose they are.
+            let end = reached.keys().find(|member| **member == to || self.load(**member) < self.load(to));
+            if let Some(end) = end {
+                return Some(way_back(&reached, from, *end));
+            }
+        }
+        None
+    }
+}
+
+/// The moves that lead from `from` to `to`, last one first, by how each member was reached.
+fn way_back(reached: &BTreeMap<usize, (usize, usize)>, from: usize, to: usize) -> Vec<(usize, usize)> {
+    let mut moves = Vec::new();
+    let mut at = to;
+    while let Some((partition, giver)) = reached.get(&at).filter(|_| at != from) {
+        moves.push((*partition, at));
+        at = *giver;
+    }
+    moves
 }
 
 /// Who had each partition: of several that claim it the one of the newest generation, and nobody when two of the same
