@@ -13,6 +13,8 @@ const NAMES: &[(&str, &[&str])] = &[
     ("kafka-configs", &["kafka", "configs"]),
     ("kafka-acls", &["kafka", "acls"]),
     ("kafka-delete-records", &["kafka", "delete-records"]),
+    ("kcat", &["cat"]),
+    ("kafkacat", &["cat"]),
 ];
 
 /// The command line that `arguments` (the first is the program's name) mean.
@@ -45,6 +47,7 @@ mod tests {
             ("forebay kafka topics --list", "forebay kafka topics --list"),
             ("/usr/bin/kafka-topics.sh --list", "forebay kafka topics --as-script --list"),
             ("kafka-consumer-groups --list", "forebay kafka groups --as-script --list"),
+            ("./kcat -L -b h", "forebay cat -L -b h"),
             ("kafka-nothing.sh", "kafka-nothing.sh"),
         ] {
             assert_eq!(resolved(line), wanted);
