@@ -54,6 +54,7 @@ fn walk(version: Version, replication_factor: &str) {
         let number = |cell: &str| cell.parse::<i64>().ok();
         ours.push((cells[1].parse().expect("a partition"), number(cells[2]), number(cells[3])));
     }
+    ours.sort_unstable();
     let theirs: Vec<_> = theirs.iter().map(|row| (row.partition, row.committed, row.end)).collect();
     assert_eq!(ours, theirs, "{described}");
     call("", &["topics", "--delete", "--topic", topic]);

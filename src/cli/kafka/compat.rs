@@ -37,9 +37,9 @@ impl Release {
     pub(super) fn of(versions: &VersionTable) -> Self {
         let has = |code: i16| versions.range_of(code).is_some();
         let reaches = |code: i16, version: i16| versions.range_of(code).is_some_and(|range| range.max >= version);
-        let newest = versions.range_of(0).is_some_and(|range| range.min >= 3);
+        let newest = versions.range_of(2).is_some_and(|range| range.min >= 1);
         let marks = [
-            // Produce before v3 went with 4.0; later releases change no layout.
+            // ListOffsets v0 went with 4.0 (Produce v0 is still announced there); later releases change no layout.
             (newest, Self::NEWEST),
             // DescribeTopicPartitions.
             (has(75), Self::V3_8),
@@ -116,9 +116,9 @@ mod tests {
         let table = |apis: &[(i16, i16, i16)]| {
             VersionTable::new(apis.iter().map(|(code, min, max)| (*code, VersionRange { min: *min, max: *max })))
         };
-        assert_eq!(Release::of(&table(&[(0, 0, 5), (1, 0, 6), (36, 0, 0)])), Release::V1_0);
+        assert_eq!(Release::of(&table(&[(0, 0, 5), (1, 0, 6), (2, 0, 2), (36, 0, 0)])), Release::V1_0);
         assert_eq!(Release::of(&table(&[(0, 0, 5), (1, 0, 7), (42, 0, 0)])), Release::V1_1);
         assert_eq!(Release::of(&table(&[(0, 0, 9), (1, 0, 12), (60, 0, 0), (47, 0, 0)])), Release::V2_8);
-        assert_eq!(Release::of(&table(&[(0, 3, 13), (1, 4, 17), (75, 0, 0)])), Release::NEWEST);
+        assert_eq!(Release::of(&table(&[(0, 0, 13), (1, 4, 17), (2, 1, 11), (75, 0, 0)])), Release::NEWEST);
     }
 }

@@ -213,7 +213,8 @@ impl GroupsArgs {
             let text = if self.members {
                 layout::members(&group, cluster.release, verbose)
             } else if self.state.is_some() && !self.offsets {
-                let coordinator = format!("{}  ({})", coordinator.unwrap_or_default(), group.coordinator);
+                let gap = if cluster.release < Release::V4_0 { " " } else { "  " };
+                let coordinator = format!("{}{gap}({})", coordinator.unwrap_or_default(), group.coordinator);
                 layout::state(&group, &coordinator, cluster.release, verbose)
             } else if rows.rows.is_empty() && cluster.release >= Release::V1_1 {
                 String::new()
