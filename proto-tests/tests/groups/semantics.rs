@@ -83,47 +83,6 @@ fn statement_19_heartbeats_do_not_wait_behind_a_long_fetch() {
 }
 
 #[test]
-fn statement_15_an_empty_assignment_is_valid_and_stays() {
-    let cluster = KafkaCluster::shared(Version::V4_4_0);
-    cluster.create_topic("single", 1, 1);
-    on(async {
-        let client = client(&cluster).await;
-        let mut first = consumer(&client, config("single"), "single");
-        assigned(&mut first, |count| count == 1).await;
-        let mut second = consumer(&client, config("single"), "single");
-        // Both go on until they have settled in one generation: one partition, two members.
-        let mut counts = (2, 2);
-        while counts.0 + counts.1 != 1 || first.generation().map(|g| g.number) != second.generation().map(|g| g.number)
-        {
-            tokio::select! {
-                event = first.next() => { event.expect("healthy"); }
-                event = second.next() => { event.expect("healthy"); }
-            }
-            let count = |c: &GroupConsumer| if c.standing() == Standing::Stable { c.owned().len() } else { 2 };
-            counts = (count(&first), count(&second));
-        }
-        let generation = first.generation();
-        // Two sessions later both are still members of it; that nothing was assigned may still have to be told.
-        let keeps = |event: &GroupEvent| match event {
-            GroupEvent::Records { .. } => true,
-            GroupEvent::Assigned { partitions, .. } => partitions.is_empty(),
-            GroupEvent::Revoked { .. } | GroupEvent::Lost { .. } => false,
-        };
-        let stay = async {
-            loop {
-                tokio::select! {
-                    event = first.next() => assert!(keeps(&event.expect("healthy"))),
-                    event = second.next() => assert!(keeps(&event.expect("healthy"))),
-                }
-            }
-        };
-        assert!(tokio::time::timeout(Duration::from_secs(13), stay).await.is_err());
-        assert_eq!((first.generation().map(|g| g.number)), generation.map(|g| g.number));
-        assert_eq!(first.owned().len() + second.owned().len(), 1);
-    });
-}
-
-#[test]
 fn statement_15_a_static_member_whose_id_is_taken_is_fenced_for_good() {
     let cluster = KafkaCluster::shared(Version::V2_8_2);
     cluster.create_topic("static", 2, 1);
