@@ -49,7 +49,7 @@ pub const KEY_FILE_BYTES_MAX: u64 = 1024 * 1024;
 pub const BLOCKS_PER_SESSION_MAX: u32 = 20_000;
 
 /// Bytes of records that all lanes of a job hold, fetched and on their way, unless the job sets `fetch.max.bytes`.
-pub const JOB_FETCH_BYTES: usize = 8 * 1024 * 1024;
+pub const JOB_FETCH_BYTES: usize = 6 * 1024 * 1024;
 
 /// Least size of one lane's fetch, in bytes.
 pub const LANE_FETCH_BYTES_MIN: usize = 256 * 1024;

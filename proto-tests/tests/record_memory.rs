@@ -53,6 +53,26 @@ fn zstd_runs(blocks: u32) -> Vec<u8> {
     frame
 }
 
+/// One block of zstd whose 2,000 sequences each copy 64 KiB: 131 MB where 128 KiB are allowed.
+fn zstd_copies() -> Vec<u8> {
+    let (literals, sequences) = (2000_u32, 2000_u32);
+    let mut block = Vec::new();
+    // Raw literals with a size of 12 bits.
+    block.extend_from_slice(&((literals << 4) | (1 << 2)).to_le_bytes()[..2]);
+    block.extend(vec![b'x'; 2000]);
+    let [_, _, high, low] = sequences.to_be_bytes();
+    // One code each: a literal, the offset 1, and a match of 65,539 bytes and 16 bits more.
+    block.extend_from_slice(&[high | 0x80, low, 0b0101_0100, 1, 2, 52]);
+    // 18 bits a sequence, all of them 0, then the mark of the end.
+    block.extend(vec![0; 2000 * 18 / 8]);
+    block.push(1);
+    let header = u32::try_from(block.len()).expect("a small block") << 3 | 2 << 1 | 1;
+    let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0, 10 << 3];
+    frame.extend_from_slice(&header.to_le_bytes()[..3]);
+    frame.extend(block);
+    frame
+}
+
 fn refuse(what: &str, batch: Bytes, decompressor: &mut Decompressor) {
     let compressed = batch.len();
     let batch = RecordSet::new(batch).batches().next().expect("a batch").expect("a good header");
@@ -80,6 +100,13 @@ fn a_gigabyte_from_nothing_is_refused_within_the_bound() {
         let grown = status("VmHWM") - before;
         assert!(grown < DECOMPRESSED_BATCH_BYTES_MAX + SLACK_BYTES, "{what}: {} MiB", grown / MIB);
     }
+
+    // A block that is larger than blocks are: told by its lengths, before they are written.
+    let copies = RecordSet::new(batch(Codec::Zstd, &zstd_copies())).batches().next();
+    let error = copies.expect("a batch").expect("a good header").decode(&mut decompressor).expect_err("zstd copies");
+    assert_eq!(error.fault, DecodeFault::Corrupt, "{error}");
+    let grown = status("VmHWM") - before;
+    assert!(grown < DECOMPRESSED_BATCH_BYTES_MAX + SLACK_BYTES, "zstd copies: {} MiB", grown / MIB);
 
     // What just fits. The zstd decoder has a window of its own beside the output, here as large as that.
     let most = batch(Codec::Zstd, &zstd_runs(512));

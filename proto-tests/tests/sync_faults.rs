@@ -14,7 +14,7 @@ use forebay::kafka::{Acks, Client, ClientConfig};
 use forebay::sandbox::broker::{self, Broker, BrokerConfig};
 use forebay::sandbox::maxcompute::{self, Action, Fault, LocalMaxCompute, MaxComputeSandboxConfig};
 use forebay::sync::run::{RunOptions, run};
-use forebay::sync::{RunError, RunErrorKind, Summary, TargetState};
+use forebay::sync::{RunError, RunErrorKind, StopCause, Summary, TargetState};
 use forebay::tunnel::{Credentials, MaxCompute, MaxComputeConfig};
 use tokio::sync::watch;
 
@@ -290,4 +290,51 @@ async fn a_session_whose_life_is_over_fails_the_job_and_says_so() {
     assert_eq!(error.target, TargetState::Unchanged, "{error:?}");
     assert!(error.advice.as_deref().is_some_and(|advice| advice.contains("lives for 24 hours")), "{error:?}");
     assert_eq!(world.ask("select count(*) from t").await, [vec![Some("0".to_owned())]]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_job_brings_every_row_and_commits_what_was_acknowledged() {
+    let world = World::new().await;
+    let busy =
+        Action::Status { status: 429, code: "SlotExceeded".into(), message: "slots".into(), retry_after_s: Some(0) };
+    world.service.faults().push(Fault::before("stream_write", busy).skip(2));
+    let summary = world.run(&world.spec(r#""truncate": false, "mode": "stream""#)).await.unwrap();
+    assert_eq!((summary.rows, summary.targets.len()), (u64::try_from(RECORDS).unwrap(), 0));
+    assert!(summary.blocks >= 4, "packs are sent as they fill: {summary:?}");
+    world.assert_complete().await;
+    assert!(world.committed().await.values().all(|offset| *offset == Some(RECORDS / i64::from(PARTITIONS))));
+}
+
+/// A stream job without an end: rows and offsets come while it runs, and a signal ends it in order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_job_without_an_end_goes_on_until_it_is_stopped() {
+    let world = World::new().await;
+    world.ask("create table r (p bigint, o bigint, n bigint, v string) partitioned by (src string)").await;
+    let mut spec =
+        world.spec(r#""truncate": false, "mode": "stream", "table": "r", "partition": "src={__partition__}""#);
+    spec.unbounded = true;
+    let (stop, stopped) = watch::channel(None);
+    let options = RunOptions::default();
+    let running = run(&spec, &options, stopped);
+    let watching = async {
+        let all = [vec![Some(RECORDS.to_string()), Some(RECORDS.to_string())]];
+        while world.ask("select count(*), count(distinct n) from r").await != all {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        // Seconds later, not at the end: there is none.
+        while world.committed().await.values().any(|offset| *offset != Some(RECORDS / i64::from(PARTITIONS))) {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        let mut batch = BatchBuilder::new(BatchOptions::default());
+        batch.push(1_700_000_000_000, None, Some(b"{\"n\":-1}"), &[]);
+        world.client.produce("t", 0, batch.finish(0).unwrap().into(), Acks::All).await.unwrap();
+        while world.ask("select count(*) from r where n = -1").await != [vec![Some("1".to_owned())]] {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        stop.send_replace(Some(StopCause::Terminate));
+    };
+    let both = async { tokio::join!(running, watching) };
+    let (summary, ()) = tokio::time::timeout(Duration::from_secs(240), both).await.expect("it ends when it is stopped");
+    assert_eq!(summary.unwrap().rows, u64::try_from(RECORDS).unwrap() + 1);
+    assert_eq!(world.committed().await.get(&0).copied().flatten(), Some(RECORDS / i64::from(PARTITIONS) + 1));
 }

@@ -7,7 +7,7 @@ use super::engine::{self, Ended};
 use super::failure::code;
 use super::job::{JobOptions, warnings};
 use super::{Failure, out};
-use crate::job::{Charset, DataFormat, DirtyLimit, FieldType, JobSpec, Purpose, Severity, Shape, WriterColumns};
+use crate::job::{Charset, DataFormat, DirtyLimit, FieldType, JobSpec, Mode, Purpose, Severity, Shape, WriterColumns};
 
 /// A job file, and how strictly it is looked at.
 #[derive(Debug, clap::Args)]
@@ -83,6 +83,7 @@ fn meaning(spec: &JobSpec) -> String {
     let shape = match spec.shape {
         Shape::DataWorks => "DataWorks script mode",
         Shape::DataX => "DataX",
+        Shape::Forebay => "forebay TOML",
     };
     line("job", format!("{} ({shape})", spec.name));
     let partitions = match &reader.partitions {
@@ -123,6 +124,7 @@ fn meaning(spec: &JobSpec) -> String {
     line(
         "effect",
         match writer.truncate {
+            _ if writer.mode == Mode::Stream => "adds rows within seconds, at least once".to_owned(),
             true => "replaces the rows that are there, at the commit".to_owned(),
             false => "adds to the rows that are there, at the commit".to_owned(),
         },
@@ -150,6 +152,9 @@ fn meaning(spec: &JobSpec) -> String {
 
 fn end_rule(spec: &JobSpec) -> String {
     let reader = &spec.reader;
+    if spec.unbounded {
+        return "when it is stopped".to_owned();
+    }
     let wait = format!("when {} s bring no record", reader.wait_time.as_secs());
     match (reader.old_form, reader.stop_when_poll_empty) {
         (true, _) => format!("when every partition is at its end or at its last record, or {wait}"),

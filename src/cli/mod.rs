@@ -10,6 +10,7 @@ mod failure;
 mod job;
 mod kafka;
 pub(crate) mod out;
+mod personality;
 mod run;
 #[cfg(feature = "sandbox")]
 mod sandbox;
@@ -27,7 +28,7 @@ pub(crate) use failure::Failure;
 ///
 /// The codes are those of `README.md`, section "Exit codes".
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let args = match args::Args::try_parse_from(arguments) {
+    let args = match args::Args::try_parse_from(personality::resolve(arguments)) {
         Ok(args) => args,
         Err(error) => return out::usage(&error),
     };

@@ -147,6 +147,9 @@ fn state(target: &TargetState) -> String {
     match target {
         TargetState::Unchanged => "table and group are unchanged".to_owned(),
         TargetState::Committed => "the table holds this run's rows".to_owned(),
+        TargetState::Streamed => {
+            "the table holds the rows that were sent, the group the offsets of earlier ones".to_owned()
+        }
         TargetState::Partly { .. } => format!("the group is unchanged; {target}"),
         TargetState::Unknown { session } => {
             format!("it is not known whether the table holds this run's rows: upload session {session}")

@@ -15,6 +15,7 @@ mod date_format;
 mod env;
 mod json;
 mod kafka_config;
+mod own;
 mod partition;
 mod range;
 mod reader;
@@ -106,14 +107,28 @@ fn failed(report: Report, file_name: &str) -> JobErrors {
 }
 
 fn read(file_name: &str, text: &str, options: &LoadOptions, report: &Report) -> Result<Option<JobSpec>, JobError> {
-    let mut document = json::parse(text, report)?;
-    let shape = shape::shape_of(&document)?;
-    sets::apply(&mut document, shape, &options.sets, report);
+    let (mut document, shape, own) = if own::is_own(file_name, text) {
+        let filled_with = (&options.sources.env, options.params.as_slice());
+        let (document, own) = own::read(file_name, text, filled_with, report)?;
+        (document, Shape::Forebay, own)
+    } else {
+        let document = json::parse(text, report)?;
+        let shape = shape::shape_of(&document)?;
+        (document, shape, own::Own::default())
+    };
+    let sets = options.sets.iter().map(|(name, value)| match shape {
+        Shape::Forebay => (own::renamed(name), value.clone()),
+        _ => (name.clone(), value.clone()),
+    });
+    sets::apply(&mut document, shape, &sets.collect::<Vec<_>>(), report);
 
     let zone = job_zone(&shape::setting_nodes(&document, shape), options, report);
     let vars = Vars::new(&options.params, options.now, &zone);
-    vars.fill(&mut document, "", report);
-    vars.tell(report);
+    // Texts of the own shape were filled in when it was read.
+    if shape != Shape::Forebay {
+        vars.fill(&mut document, "", report);
+        vars.tell(report);
+    }
 
     let parts = shape::parts(&document, shape, report);
     let charset = settings::charset(&parts.settings, report);
@@ -133,6 +148,9 @@ fn read(file_name: &str, text: &str, options: &LoadOptions, report: &Report) -> 
         reader: ReaderSpec { commit_offsets, ..reader.spec },
         writer: writer.spec,
         settings,
+        unbounded: own.unbounded,
+        batch: own.batch,
+        dead_letters: own.dead_letters,
         notes: Vec::new(),
         redacted_json: document.redacted(),
     }))

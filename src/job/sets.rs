@@ -22,7 +22,7 @@ pub(super) fn apply(document: &mut Node, shape: Shape, sets: &[(String, String)]
 
 fn apply_one(document: &mut Node, shape: Shape, name: &str, value: Node) -> Result<(), String> {
     let target = match shape {
-        Shape::DataWorks => dataworks_target(document, name)?,
+        Shape::DataWorks | Shape::Forebay => dataworks_target(document, name)?,
         Shape::DataX => datax_target(document, name)?,
     };
     match target {

@@ -51,7 +51,7 @@ pub(super) fn shape_of(document: &Node) -> Result<Shape, JobError> {
 /// Where settings stand; usable before variables are filled in.
 pub(super) fn setting_nodes(document: &Node, shape: Shape) -> SettingNodes<'_> {
     let setting = match shape {
-        Shape::DataWorks => document.member("setting"),
+        Shape::DataWorks | Shape::Forebay => document.member("setting"),
         Shape::DataX => document.member("job").and_then(|job| job.member("setting")),
     };
     let setting = setting.filter(|node| node.value != Value::Null);
@@ -62,7 +62,7 @@ pub(super) fn setting_nodes(document: &Node, shape: Shape) -> SettingNodes<'_> {
 /// Takes the file apart; what is wrong with its frame is reported.
 pub(super) fn parts<'a>(document: &'a Node, shape: Shape, report: &'a Report) -> Parts<'a> {
     let (reader, writer) = match shape {
-        Shape::DataWorks => dataworks(document, report),
+        Shape::DataWorks | Shape::Forebay => dataworks(document, report),
         Shape::DataX => datax(document, report),
     };
     Parts { reader, writer, settings: setting_nodes(document, shape) }

@@ -29,10 +29,47 @@ pub struct JobSpec {
     pub writer: WriterSpec,
     /// Limits that belong to the job as a whole.
     pub settings: Settings,
+    /// The job goes on after the end of the log, until it is stopped (TOML without `stop`). [`ReaderSpec::end`] then means
+    /// nothing.
+    pub unbounded: bool,
+    /// When a continuous batch job commits (`[limits] commit_every`).
+    pub batch: BatchLimits,
+    /// Where dirty records are to go (`[dirty]`).
+    pub dead_letters: Option<DeadLetters>,
     /// What the reader of the log should know: deviations, ignored keys, resolved variables. In file order.
     pub notes: Vec<Note>,
     /// The job as it runs (variables and overrides filled in) with secrets starred, as JSON of two-space indentation.
     pub redacted_json: String,
+}
+
+/// When a continuous batch job commits: whatever comes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// Rows of one commit.
+    pub rows: Option<u64>,
+    /// Bytes of one commit.
+    pub bytes: Option<u64>,
+    /// Age of the first row of a commit.
+    pub age: Option<Duration>,
+}
+
+/// Where dirty records go beside the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeadLetters {
+    /// A topic of the same cluster.
+    Topic(String),
+    /// A file.
+    File(String),
+}
+
+/// How rows get into the table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// An upload session: all rows or none, visible at its commit.
+    #[default]
+    Batch,
+    /// A stream session: visible within seconds, at least once.
+    Stream,
 }
 
 /// The file shape of a job; some defaults differ (`truncate`).
@@ -42,6 +79,8 @@ pub enum Shape {
     DataWorks,
     /// DataX: `job.content[0].reader` and `.writer`.
     DataX,
+    /// TOML of forebay's own: `[source]`, `[target]`, `[[columns]]`.
+    Forebay,
 }
 
 /// The Kafka side of a job.
@@ -256,6 +295,8 @@ pub struct WriterSpec {
     pub partition: String,
     /// The columns that are written, by position.
     pub columns: WriterColumns,
+    /// How rows get there (`mode`, a key of forebay's own).
+    pub mode: Mode,
     /// Whether the run replaces what the table or partition holds.
     pub truncate: bool,
     /// Whether an empty text becomes NULL.

@@ -674,3 +674,89 @@ fn a_partition_may_be_made_from_each_record() {
     assert_eq!(mapping.format, DateFormat::parse("yyyyMM").unwrap());
     assert_eq!(mapping.source_format, Some(DateFormat::parse("yyyy-MM-dd").unwrap()));
 }
+
+const OWN: &str = r#"
+mode = "batch"
+[source]
+brokers = ["a:9092", "b:9092"]
+topic = "t"
+group = "g"
+start = "earliest"
+stop = "latest"
+config = { "isolation.level" = "read_committed" }
+[target]
+datasource = "odps_first"
+table = "t"
+partition = "ds={record.time:%Y%m%d}/region={value.region}"
+block_size = "16MiB"
+compression = "zstd"
+[[columns]]
+to = "k"
+from = "key"
+[[columns]]
+to = "e"
+from = "value.tag.desc"
+[[columns]]
+to = "c"
+const = "x"
+[limits]
+concurrent = 2
+dirty_rows = 0
+bytes_per_second = "1MiB"
+commit_every = { rows = 100_000, bytes = "64MiB", time = "60s" }
+"#;
+
+#[test]
+fn a_job_of_forebays_own_is_the_same_description() {
+    let job = load("j.toml", OWN, &options()).unwrap();
+    assert_eq!((job.shape, job.unbounded, job.writer.mode), (Shape::Forebay, false, Mode::Batch));
+    assert_eq!(job.reader.servers, ["a:9092", "b:9092"]);
+    assert_eq!((job.reader.begin, job.reader.end), (Begin::LogStart, End::Latest));
+    assert_eq!((job.reader.group.as_deref(), job.reader.commit_offsets), (Some("g"), true));
+    assert_eq!(job.reader.isolation, Isolation::ReadCommitted);
+    let columns: Vec<String> = job.reader.columns.iter().map(ToString::to_string).collect();
+    assert_eq!(columns, ["__key__", "tag.desc", "'x'"]);
+    assert_eq!(job.writer.columns, WriterColumns::Named(vec!["k".into(), "e".into(), "c".into()]));
+    assert_eq!((job.writer.truncate, job.writer.block_bytes), (false, 16 << 20));
+    assert_eq!(job.writer.upload_compression, UploadCompression::Zstd);
+    let json = spec(&writer(r#","partition":"ds={__timestamp__:%Y%m%d}/region={region}""#));
+    assert_eq!(job.writer.routing, json.writer.routing, "both shapes say the same");
+    assert_eq!((job.settings.concurrent, job.settings.bytes_per_second), (2, Some(1 << 20)));
+    assert_eq!(job.settings.dirty_limit.records, Some(0));
+    let age = Some(Duration::from_secs(60));
+    assert_eq!(job.batch, BatchLimits { rows: Some(100_000), bytes: Some(64 << 20), age });
+    // Told apart by content, not by name.
+    assert_eq!(load("job", OWN, &options()).unwrap().shape, Shape::Forebay);
+    let set = vec![("source.topic".to_owned(), "u".to_owned()), ("source.brokers".to_owned(), "c:1".to_owned())];
+    let set = load("j.toml", OWN, &LoadOptions { sets: set, ..options() }).unwrap();
+    assert_eq!((set.reader.topic.as_str(), set.reader.servers), ("u", vec!["c:1".to_owned()]));
+}
+
+#[test]
+fn what_is_wrong_with_a_job_of_forebays_own_has_its_place() {
+    for (from, to, said) in [
+        ("topic = \"t\"", "topic = \"t/\"", "j.toml:5:9: source.topic"),
+        ("topic = \"t\"", "", "source.topic: is missing"),
+        ("start = \"earliest\"", "start = \"begin\"", "j.toml:7:9: source.start: \"begin\" is not one of group"),
+        ("start = \"earliest\"", "start = { time = \"today\" }", "source.start.time: is not a time"),
+        ("block_size = \"16MiB\"", "block_size = \"16MB\"", "j.toml:14:14: target.block_size: is not a size"),
+        ("[target]", "[tragte]", "target: is missing"),
+        ("to = \"k\"", "", "columns[0].to: is missing"),
+        ("mode = \"batch\"", "mode = \"bulk\"", "j.toml:2:8: mode: \"bulk\" is not one of batch, stream"),
+        ("table = \"t\"", "table = \"t\"\ntruncate = true", ""),
+    ] {
+        let text = OWN.replacen(from, to, 1);
+        match load("j.toml", &text, &options()) {
+            Ok(job) => assert!(said.is_empty() && job.writer.truncate, "{to}"),
+            Err(errors) => assert!(!said.is_empty() && errors.to_string().contains(said), "{to}: {errors}"),
+        }
+    }
+    let stream = OWN.replacen("batch", "stream", 1).replacen("stop = \"latest\"\n", "", 1);
+    let job = load("j.toml", &stream, &options()).unwrap();
+    assert_eq!((job.unbounded, job.writer.mode), (true, Mode::Stream));
+    let both = stream.replacen("table = \"t\"", "table = \"t\"\ntruncate = true", 1);
+    assert!(load("j.toml", &both, &options()).unwrap_err().to_string().contains("mode stream only adds rows"));
+    let dirty = format!("{OWN}[dirty]\npolicy = \"skip\"\ntopic = \"dead\"\n");
+    let job = load("j.toml", &dirty, &options()).unwrap();
+    assert_eq!(job.dead_letters, Some(DeadLetters::Topic("dead".into())));
+}

@@ -14,7 +14,8 @@ use super::routing as routed;
 use super::secret::Secret;
 use super::section::{Found, Section};
 use super::spec::{
-    DataFormat, OverLength, OverLengthLog, PartitionFormat, RoutedLevel, Routing, Shape, UploadCompression, WriterSpec,
+    DataFormat, Mode, OverLength, OverLengthLog, PartitionFormat, RoutedLevel, Routing, Shape, UploadCompression,
+    WriterSpec,
 };
 use super::zone::parse_zone;
 use crate::limits::{FIELD_BYTES_MAX, ROUTED_PARTITIONS_DEFAULT, ROUTED_PARTITIONS_MAX};
@@ -35,7 +36,17 @@ pub(super) fn read(section: &Section<'_>, format: &DataFormat, context: &Context
     let table = table(section);
     let partition = partition_text(section, format);
     let columns = writer_columns(section);
-    let truncate = truncate(section, context);
+    let mode = section
+        .choice("mode", &[("batch", Mode::Batch), ("stream", Mode::Stream)])
+        .map_or(Mode::Batch, |found| found.value);
+    let truncate = truncate(section, context).filter(|truncate| {
+        let fits = mode == Mode::Batch || !*truncate;
+        if !fits {
+            let message = "is true (or left out), but mode stream only adds rows";
+            section.error_with("truncate", section.place(), message, "write \"truncate\": false");
+        }
+        fits
+    });
     let empty_as_null = section.boolean("emptyAsNull").is_some_and(|found| found.value);
     let block_bytes = block_bytes(section);
     let upload_compression = section.choice("uploadCompression", UPLOAD_COMPRESSION);
@@ -68,6 +79,7 @@ pub(super) fn read(section: &Section<'_>, format: &DataFormat, context: &Context
         table: table?,
         partition,
         columns: columns.value,
+        mode,
         truncate: truncate?,
         empty_as_null,
         block_bytes: block_bytes?,
@@ -198,7 +210,7 @@ fn truncate(section: &Section<'_>, context: &Context<'_>) -> Option<bool> {
                 section.error_with("truncate", section.place(), "is missing", advice);
                 None
             }
-            Shape::DataWorks => {
+            Shape::DataWorks | Shape::Forebay => {
                 context.report.info(section.place(), "truncate is not given: true, the run replaces the old rows");
                 Some(true)
             }

@@ -51,6 +51,8 @@ pub enum TargetState {
         /// The partition of which it is not known.
         unknown: Option<String>,
     },
+    /// This run's rows as far as they were sent: mode stream has no commit.
+    Streamed,
     /// Not known: the session's status could not be read after the commit was sent.
     Unknown {
         /// The upload session.
@@ -70,6 +72,7 @@ impl fmt::Display for TargetState {
                     None => Ok(()),
                 }
             }
+            Self::Streamed => f.write_str("holds the rows that were sent"),
             Self::Unknown { session } => write!(f, "unknown, session {session}"),
         }
     }

@@ -49,13 +49,49 @@ pub(super) struct Shared {
     pub(super) end_changed: Notify,
     pub(super) rate: Mutex<RateLimit>,
     pub(super) dirty_limit: DirtyLimit,
-    pub(super) sessions: Arc<Sessions>,
     pub(super) stages: StageBoard,
 }
 
 impl Shared {
     pub(super) fn end(&self) -> MutexGuard<'_, EndRule> {
         self.end.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the counters, and pauses where the job has a speed limit.
+    pub(super) async fn account(&self, lane: usize, delta: &Delta) {
+        self.stats.add(delta);
+        let now = Instant::now();
+        if delta.records_read > 0 {
+            self.end().handle_record(now);
+        }
+        let pause = {
+            let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
+            rate.handle_taken(delta.bytes_read, delta.records_read, now)
+        };
+        if !pause.is_zero() {
+            self.stages.enter(lane, Stage::SpeedLimit, now, "the job's own");
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Counts a dirty record, shows the first ones, and checks the limit.
+    pub(super) fn dirty(
+        &self,
+        partition: i32,
+        record: &Record<'_>,
+        bytes: u64,
+        delta: &mut Delta,
+        reason: &Dirty,
+    ) -> Result<(), RunError> {
+        let before = self.stats.dirty_records().saturating_add(delta.dirty_records);
+        delta.dirty_records = delta.dirty_records.saturating_add(1);
+        delta.dirty_bytes = delta.dirty_bytes.saturating_add(bytes);
+        if before < dirty::SHOWN_MAX {
+            log::error!("{}", dirty::log_text(&self.topic, partition, record, reason));
+        }
+        let read = self.stats.snapshot().records_read.saturating_add(delta.records_read);
+        dirty::check_count(self.dirty_limit, before.saturating_add(1), read)
+            .map_err(|passed| RunError::new(RunErrorKind::DirtyLimit, passed.to_string()))
     }
 }
 
@@ -70,6 +106,7 @@ pub(super) struct Lane {
     /// Time allowed for one piece to be taken, and for the answer after the last.
     pub(super) write_timeout: Duration,
     pub(super) shared: Arc<Shared>,
+    pub(super) sessions: Arc<Sessions>,
     pub(super) block_bytes: u64,
     /// How a failing block is repeated.
     pub(super) retry: RetryPolicy,
@@ -194,7 +231,7 @@ impl Lane {
                 }
                 self.row(partition, &record, blocks, &mut delta)?;
                 if delta.records_read >= self.slice_records || delta.bytes_read >= self.slice_bytes {
-                    self.account(&std::mem::take(&mut delta)).await;
+                    self.shared.account(self.number, &std::mem::take(&mut delta)).await;
                 }
                 let waiting = blocks.count_last();
                 if waiting >= CHUNK_BYTES {
@@ -216,11 +253,11 @@ impl Lane {
             let reached = self.cut_at_target(partition, fetched.position());
             if !over {
                 if !routed {
-                    blocks.pick("", &self.shared.sessions)?.content.extend(partition, position, reached);
+                    blocks.pick("", &self.sessions)?.content.extend(partition, position, reached);
                 }
                 position = position.max(reached);
             }
-            self.account(&delta).await;
+            self.shared.account(self.number, &delta).await;
             for key in blocks.idle(IDLE_MAX, None) {
                 self.close(blocks, &key, ledger).await?;
             }
@@ -229,7 +266,7 @@ impl Lane {
             // Everything from here to the target is past it or holds no record.
             let target = self.cut_at_target(partition, i64::MAX);
             if !routed {
-                blocks.pick("", &self.shared.sessions)?.content.extend(partition, position, target);
+                blocks.pick("", &self.sessions)?.content.extend(partition, position, target);
             }
             position = position.max(target);
         }
@@ -253,7 +290,7 @@ impl Lane {
         delta.records_read = delta.records_read.saturating_add(1);
         delta.bytes_read = delta.bytes_read.saturating_add(bytes);
         let mut refused = None;
-        let sessions = &self.shared.sessions;
+        let sessions = &self.sessions;
         let converted = self.converter.convert_into(partition, record, delta, |key| match blocks.pick(key, sessions) {
             Ok(block) => Some(&mut block.rows),
             Err(error) => {
@@ -275,27 +312,8 @@ impl Lane {
                 }
                 Ok(())
             }
-            Err(reason) => self.dirty(partition, record, bytes, delta, &reason),
+            Err(reason) => self.shared.dirty(partition, record, bytes, delta, &reason),
         }
-    }
-
-    fn dirty(
-        &self,
-        partition: i32,
-        record: &Record<'_>,
-        bytes: u64,
-        delta: &mut Delta,
-        reason: &Dirty,
-    ) -> Result<(), RunError> {
-        let before = self.shared.stats.dirty_records().saturating_add(delta.dirty_records);
-        delta.dirty_records = delta.dirty_records.saturating_add(1);
-        delta.dirty_bytes = delta.dirty_bytes.saturating_add(bytes);
-        if before < dirty::SHOWN_MAX {
-            log::error!("{}", dirty::log_text(&self.shared.topic, partition, record, reason));
-        }
-        let read = self.shared.stats.snapshot().records_read.saturating_add(delta.records_read);
-        dirty::check_count(self.shared.dirty_limit, before.saturating_add(1), read)
-            .map_err(|passed| RunError::new(RunErrorKind::DirtyLimit, passed.to_string()))
     }
 
     /// Whether a record lies at or past the end of its partition's range. The first record at or after an end time that
@@ -316,23 +334,6 @@ impl Lane {
         match self.shared.end().target(partition) {
             Some(Target::Offset(offset)) => position.min(offset),
             _ => position,
-        }
-    }
-
-    /// Tells the counters, and pauses where the job has a speed limit.
-    async fn account(&self, delta: &Delta) {
-        self.shared.stats.add(delta);
-        let now = Instant::now();
-        if delta.records_read > 0 {
-            self.shared.end().handle_record(now);
-        }
-        let pause = {
-            let mut rate = self.shared.rate.lock().unwrap_or_else(PoisonError::into_inner);
-            rate.handle_taken(delta.bytes_read, delta.records_read, now)
-        };
-        if !pause.is_zero() {
-            self.enter(Stage::SpeedLimit, "the job's own".to_owned());
-            tokio::time::sleep(pause).await;
         }
     }
 
@@ -360,7 +361,7 @@ impl Lane {
 
     /// Opens the request of a block, which may end another's. Says whether it is open.
     async fn open(&self, blocks: &mut Blocks, key: &str, ledger: &mut Ledger) -> Result<bool, RunError> {
-        let sessions = &self.shared.sessions;
+        let sessions = &self.sessions;
         let Some(target) = blocks.get(key).map(|block| Arc::clone(&block.target)) else { return Ok(false) };
         self.enter(Stage::Upload, format!("a session for {}", if key.is_empty() { "the table" } else { key }));
         let upload = sessions.upload(&target).await?;
@@ -422,7 +423,7 @@ impl Lane {
         match block.finish(&self.shared.stats, self.write_timeout).await {
             Ok(()) => {
                 self.shared.stages.moved(self.number);
-                self.shared.sessions.handle_success();
+                self.sessions.handle_success();
                 match blocks.remove(key) {
                     Some(block) => self.enter_uploaded(&block, ledger),
                     None => Ok(()),
@@ -486,7 +487,7 @@ impl Lane {
         while let Some(error) = block.failed.take() {
             block.restart();
             if error.wants_fewer() {
-                self.shared.sessions.handle_throttled();
+                self.sessions.handle_throttled();
             }
             let now = start.elapsed();
             let Next::At(at) = retry.after(now, error.fault()) else {
@@ -498,12 +499,12 @@ impl Lane {
             self.enter(Stage::Upload, format!("{name}, which failed {} times: {error}", retry.attempts()));
             tokio::time::sleep(pause).await;
             self.shared.stats.add_resent_block();
-            let upload = self.shared.sessions.upload(&block.target).await?;
-            let permit = self.shared.sessions.permit().await;
+            let upload = self.sessions.upload(&block.target).await?;
+            let permit = self.sessions.permit().await;
             block.open(upload, id, permit);
             block.failed = self.replay(block).await?.err();
         }
-        self.shared.sessions.handle_success();
+        self.sessions.handle_success();
         self.shared.stages.moved(self.number);
         Ok(())
     }

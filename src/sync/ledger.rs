@@ -133,6 +133,11 @@ impl Ledger {
         self.rows
     }
 
+    /// How many blocks were acknowledged, of all targets.
+    pub fn block_count(&self) -> usize {
+        self.blocks.values().map(Vec::len).sum()
+    }
+
     /// Acknowledged blocks of a target's session, by id and rows; the target is empty where rows are not routed.
     pub fn blocks(&self, target: &str) -> &[(u32, u64)] {
         self.blocks.get(target).map_or(&[], Vec::as_slice)

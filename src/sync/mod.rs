@@ -27,6 +27,7 @@ mod sessions;
 pub mod stall;
 pub mod stats;
 pub mod step;
+mod stream;
 mod summary;
 
 pub use error::{RunError, RunErrorKind, StopCause, TargetState};

@@ -25,8 +25,9 @@ use super::report;
 use super::sessions::{SESSION_LIFE, Sessions, overwrite_advice};
 use super::stall::StageBoard;
 use super::stats::Stats;
+use super::stream;
 use super::summary::{OffsetsOutcome, PartitionSummary, Summary};
-use crate::job::{self, Begin, End, JobSpec, Reset};
+use crate::job::{self, Begin, End, JobSpec, Mode, Reset};
 use crate::kafka::{Client, OffsetAt, TopicMetadata};
 use crate::limits::FIELD_BYTES_MAX;
 use crate::tunnel::session::RetryPolicy;
@@ -59,11 +60,17 @@ pub async fn run(
     options: &RunOptions,
     mut stop: watch::Receiver<Option<StopCause>>,
 ) -> Result<Summary, RunError> {
+    if let Some(error) = not_yet(spec) {
+        return Err(error);
+    }
     let started = Zoned::now().with_time_zone(spec.settings.time_zone.clone());
     let deadline = options.deadline.map(|after| Instant::now() + after);
     let prepared = until_stopped(&mut stop, deadline, prepare(spec)).await?;
     if spec.settings.dry_run {
         return Ok(prepared.dry_summary(spec, started));
+    }
+    if spec.writer.mode == Mode::Stream {
+        return stream::run(spec, options, prepared, started, deadline, stop).await;
     }
     let sessions = until_stopped(&mut stop, deadline, open_sessions(spec, &prepared)).await?;
     let transfer = Instant::now();
@@ -79,12 +86,30 @@ pub async fn run(
     finish(spec, prepared, &sessions, moved, started, transfer).await
 }
 
+/// What a job may say that only a continuous run will do.
+fn not_yet(spec: &JobSpec) -> Option<RunError> {
+    let refused = |what: &str, advice: &str| Some(config(format!("{what} cannot be done yet")).advise(advice));
+    if spec.dead_letters.is_some() {
+        return refused(
+            "dead letters ([dirty] topic and file)",
+            "take them out; dirty records are counted and shown in the log",
+        );
+    }
+    if spec.unbounded && spec.writer.mode == Mode::Batch {
+        return refused(
+            "a batch job without an end (no stop in [source])",
+            "add stop = \"latest\", or mode = \"stream\" for rows within seconds",
+        );
+    }
+    None
+}
+
 /// What is known before anything is written.
 pub(super) struct Prepared {
     pub(super) client: Client,
     pub(super) maxcompute: MaxCompute,
-    table: Table,
-    partition: Option<PartitionSpec>,
+    pub(super) table: Table,
+    pub(super) partition: Option<PartitionSpec>,
     /// Rows go to partitions by what each record holds.
     pub(super) routed: bool,
     pub(super) plan: Plan,
@@ -98,7 +123,7 @@ pub(super) struct Moved {
     pub(super) stats: Arc<Stats>,
 }
 
-async fn until_stopped<T>(
+pub(super) async fn until_stopped<T>(
     stop: &mut watch::Receiver<Option<StopCause>>,
     deadline: Option<Instant>,
     work: impl Future<Output = Result<T, RunError>>,
@@ -165,6 +190,12 @@ async fn prepare(spec: &JobSpec) -> Result<Prepared, RunError> {
             "set beginOffset to an existing offset or to seekToBeginning, or autoOffsetReset to earliest or latest",
         )
     })?;
+    let mut plan = plan;
+    if spec.unbounded {
+        for range in &mut plan.ranges {
+            range.target = Target::Offset(i64::MAX);
+        }
+    }
     for note in &plan.notes {
         log::info!("{note}");
     }
@@ -320,7 +351,7 @@ const ROUTED_REQUESTS: u32 = 16;
 /// Bytes that wait in encoders where rows are routed, over all lanes; a buffer may have twice the room.
 const ROUTED_PENDING_BYTES: usize = 6 * 1024 * 1024;
 
-fn lanes(spec: &JobSpec, plan: &Plan) -> usize {
+pub(super) fn lanes(spec: &JobSpec, plan: &Plan) -> usize {
     usize::try_from(spec.settings.concurrent).unwrap_or(1).clamp(1, plan.ranges.len().max(1))
 }
 
@@ -346,7 +377,6 @@ async fn move_records(
         end_changed: Notify::new(),
         rate: Mutex::new(RateLimit::new(settings.bytes_per_second, settings.records_per_second)),
         dirty_limit: settings.dirty_limit,
-        sessions: Arc::clone(sessions),
         stages: StageBoard::new(lanes),
     });
     // Throttling is waited for as long as the run may last, or its session lives.
@@ -364,6 +394,7 @@ async fn move_records(
             converter: converter.clone(),
             write_timeout: writer.write_timeout,
             shared: Arc::clone(&shared),
+            sessions: Arc::clone(sessions),
             block_bytes: writer.block_bytes,
             retry,
             requests_max: if prepared.routed { (ROUTED_REQUESTS as usize / lanes).max(1) } else { 1 },
@@ -407,7 +438,7 @@ fn slice(per_second: Option<u64>) -> u64 {
 }
 
 /// Prints a line every ten seconds, for ever.
-async fn progress(shared: &Shared, every: Duration, in_range: Option<u64>) -> std::convert::Infallible {
+pub(super) async fn progress(shared: &Shared, every: Duration, in_range: Option<u64>) -> std::convert::Infallible {
     let mut before = shared.stats.snapshot();
     loop {
         tokio::time::sleep(every).await;
@@ -440,7 +471,7 @@ async fn sessions_end(sessions: &Sessions) -> RunError {
 }
 
 /// Turns an end time in the future into offsets once the clock has passed it. Gives only an error, if it ends at all.
-async fn resolve_end_time(spec: &JobSpec, prepared: &Prepared, shared: &Shared) -> RunError {
+pub(super) async fn resolve_end_time(spec: &JobSpec, prepared: &Prepared, shared: &Shared) -> RunError {
     let End::Time(time) = spec.reader.end else { return std::future::pending().await };
     let wait = time.saturating_sub(jiff::Timestamp::now().as_millisecond()).saturating_add(1);
     tokio::time::sleep(Duration::from_millis(u64::try_from(wait).unwrap_or(0))).await;

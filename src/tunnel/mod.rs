@@ -21,8 +21,8 @@ mod value;
 mod xml;
 
 pub use client::{
-    Download, MaxCompute, MaxComputeConfig, Pack, PackReceipt, ReadOptions, RowReader, SqlInstance, SqlOutput,
-    StreamOptions, StreamUpload, Table, Upload, UploadOptions,
+    AnswerKind, Download, MaxCompute, MaxComputeConfig, Pack, PackReceipt, ReadOptions, RowReader, SqlInstance,
+    SqlOutput, StreamOptions, StreamUpload, Table, Upload, UploadOptions, read_answer,
 };
 pub use column_type::{ColumnType, DecimalShape, StructField, TypeTextError};
 pub use credentials::Credentials;

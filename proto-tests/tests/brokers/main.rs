@@ -4,5 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod cuts;
 mod dump;
+mod errors;
 mod matrix;

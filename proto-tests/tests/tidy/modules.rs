@@ -75,6 +75,7 @@ fn is_root(path: &str) -> bool {
             | [_, "tests" | "benches" | "examples", _]
             | [_, "tests" | "benches" | "examples", _, "main.rs"]
             | ["proto-tests", "fuzz", "fuzz_targets", _]
+            | ["proto-tests", "fuzz", "src", "lib.rs"]
     )
 }
 

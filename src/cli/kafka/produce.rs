@@ -47,7 +47,7 @@ fn parse_codec(name: &str) -> Result<Codec, String> {
 
 impl ProduceArgs {
     pub(super) async fn run(self) -> Result<ExitCode, Failure> {
-        let client = self.cluster.connect().await?;
+        let client = self.cluster.connect().await?.client;
         let topic = client.topic(&self.topic).await.map_err(|error| failure(&error))?;
         let mut turn = match self.partition {
             Some(one) if topic.partitions.iter().any(|partition| partition.partition == one) => Turn::only(one),

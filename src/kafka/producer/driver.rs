@@ -81,17 +81,23 @@ impl Driver {
                         async move { Event::PartitionsAdded(transactions::add_partitions(&shared, topics).await) },
                     );
                 }
-                while let Some(order) = state.poll_seal(at) {
-                    if order.is_cheap() {
-                        cheap.push(order);
-                    } else {
-                        let sender = self.sender.clone();
-                        // A driver that is gone needs no batch.
-                        tokio::task::spawn_blocking(move || sender.blocking_send(Event::Sealed(order.seal())).ok());
+                // What is sent makes room for the next batch to be closed.
+                let mut is_moving = true;
+                while std::mem::take(&mut is_moving) {
+                    while let Some(order) = state.poll_seal(at) {
+                        is_moving = true;
+                        if order.is_cheap() {
+                            cheap.push(order);
+                        } else {
+                            let sender = self.sender.clone();
+                            // A driver that is gone needs no batch.
+                            tokio::task::spawn_blocking(move || sender.blocking_send(Event::Sealed(order.seal())).ok());
+                        }
                     }
-                }
-                while let Some(order) = state.poll_request(at) {
-                    self.send(order);
+                    while let Some(order) = state.poll_request(at) {
+                        is_moving = true;
+                        self.send(order);
+                    }
                 }
                 done.extend(std::iter::from_fn(|| state.poll_done()));
                 state.poll_timeout(at)

@@ -69,6 +69,7 @@ fn writer(columns: &[&str]) -> WriterSpec {
         table: "t".into(),
         partition: String::new(),
         columns: WriterColumns::Named(columns.iter().map(|name| (*name).to_owned()).collect()),
+        mode: crate::job::Mode::Batch,
         truncate: true,
         empty_as_null: false,
         block_bytes: 1 << 26,

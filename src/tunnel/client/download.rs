@@ -443,6 +443,12 @@ fn unreadable(why: String, answer: &Answer, what: &str) -> Error {
     Error::new(ErrorKind::Decode, why).with_request_id(answer.request_id()).during(what)
 }
 
+/// Whether the answer is a session, schema included.
+pub(super) fn is_session(answer: &Answer) -> bool {
+    RawDownload::parse(answer)
+        .is_ok_and(|raw| raw.schema.as_ref().is_none_or(|schema| TableSchema::from_raw_json(schema).is_ok()))
+}
+
 /// The JSON of create and status; any key may be missing.
 #[derive(Deserialize)]
 struct RawDownload {

@@ -1,5 +1,6 @@
 //! The client that the rest of forebay calls.
 
+mod any;
 mod download;
 mod identity;
 mod request;
@@ -16,6 +17,7 @@ use crate::tunnel::credentials::Credentials;
 use crate::tunnel::endpoint::Endpoint;
 use crate::tunnel::error::{Error, ErrorKind};
 use crate::tunnel::session::RetryPolicy;
+pub use any::{AnswerKind, read_answer};
 pub use download::{Download, ReadOptions, RowReader};
 use request::Connection;
 pub use sql::{SqlInstance, SqlOutput};

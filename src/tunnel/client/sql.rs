@@ -217,6 +217,12 @@ impl SqlInstance {
     }
 }
 
+/// Whether an instance's answer holds a result that can be read, or none.
+pub(super) fn is_result(root: &Element) -> bool {
+    let task = root.child("Tasks").and_then(|tasks| tasks.child("Task"));
+    task.is_none_or(|task| TaskResult::of(task).is_ok())
+}
+
 /// The result of an instance's first task.
 #[derive(Default)]
 struct TaskResult {

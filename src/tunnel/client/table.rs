@@ -61,7 +61,7 @@ impl MaxCompute {
     }
 }
 
-fn parse_table(asked: &str, text: &str) -> Result<Table, String> {
+pub(super) fn parse_table(asked: &str, text: &str) -> Result<Table, String> {
     let root = Element::parse(text).map_err(|why| format!("the answer is not XML: {why}"))?;
     if root.name != "Table" {
         return Err(format!("the answer is a <{}>, not a <Table>", root.name.escape_debug()));

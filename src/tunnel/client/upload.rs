@@ -433,6 +433,12 @@ fn packed(
     packed.filter(|piece| std::future::ready(!piece.as_ref().is_ok_and(Bytes::is_empty)))
 }
 
+/// Whether the answer is a session, schema included.
+pub(super) fn is_session(answer: &Answer) -> bool {
+    RawSession::parse(answer)
+        .is_ok_and(|raw| raw.schema.as_ref().is_none_or(|schema| TableSchema::from_raw_json(schema).is_ok()))
+}
+
 /// The JSON of create, status and commit; any key may be missing.
 #[derive(Deserialize)]
 struct RawSession {

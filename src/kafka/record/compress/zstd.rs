@@ -2,7 +2,7 @@
 //!
 //! `ruzstd` keeps a window of its own, as large as the frame's header says, up to 128 MiB (window log 27, what the C library
 //! accepts). The header is therefore read here first: a window larger than the output may become is cut down to that, and a
-//! decoder that had a large one is given up instead of kept. Memory in use is thus at most twice the output, where the other
+//! decoder that had a large one is given up instead of kept. Each block is looked at before it is decoded ([`super::zstd_block`]). Memory in use is thus at most twice the output, where the other
 //! codecs need the output alone.
 
 use std::io::Read;
@@ -12,6 +12,7 @@ use ruzstd::encoding::{CompressionLevel, compress as compress_frame};
 
 use super::corrupt;
 use super::output::Output;
+use super::zstd_block::Blocks;
 use crate::kafka::record::codec::Codec;
 use crate::wire::{DecodeError, Reader};
 
@@ -30,7 +31,7 @@ const WINDOW_BYTES_MAX: u64 = 1 << 27;
 const WINDOW_BYTES_KEPT: u64 = 4 * 1024 * 1024;
 
 /// Largest output of one block, in bytes (RFC 8878, 3.1.1.2.4).
-const BLOCK_BYTES_MAX: u64 = 128 * 1024;
+pub(super) const BLOCK_BYTES_MAX: u64 = 128 * 1024;
 
 /// The decoder, made at the first zstd batch.
 pub(super) struct Unzstd {
@@ -152,7 +153,9 @@ fn decode(
         decoder.reset(&rewritten[..]).map_err(failed)?;
     }
     let mut source = reader.rest();
+    let mut blocks = Blocks::default();
     while !decoder.is_finished() {
+        blocks.check(source).ok_or_else(|| corrupt(Codec::Zstd, at))?;
         decoder.decode_blocks(&mut source, BlockDecodingStrategy::UptoBlocks(1)).map_err(failed)?;
         // Until the end the decoder holds a window back, which is output all the same.
         let held = if decoder.is_finished() { 0 } else { window };

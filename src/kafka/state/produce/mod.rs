@@ -5,6 +5,8 @@ mod batch;
 mod identity;
 mod partitioner;
 mod send;
+#[cfg(test)]
+mod tests;
 mod topic;
 mod transaction;
 
@@ -73,7 +75,8 @@ pub struct ProduceOptions {
 /// Inputs: `append`, `handle_metadata`, `handle_identity`, `handle_sealed`, `handle_answer`, `handle_partitions_added`.
 /// Commands: `flush`, `wait_for_room`, `fail_all`, and the transactional ones.
 /// Outputs, to be drained in this order after any input or command, and when `poll_timeout` is due: `poll_expired`,
-/// `poll_metadata`, `poll_identity`, `poll_partitions_to_add`, `poll_seal`, `poll_request`, `poll_done`.
+/// `poll_metadata`, `poll_identity`, `poll_partitions_to_add`, `poll_seal` and `poll_request` in turns until neither gives
+/// anything, `poll_done`.
 ///
 /// Invariants: the records of a partition are sent in the order of `append`, and a batch that must be sent again goes before
 /// all that came after it; without sequence numbers, therefore, one batch of a partition is out at a time. With them, a
@@ -381,11 +384,16 @@ impl<T, E: Clone> ProduceState<T, E> {
             let transactional = self.options.transactional_id.is_some();
             queue.batches.push_back(new_batch(id, id, now, self.options.codec, transactional));
         }
+        let mut is_full = false;
         if let Some(Batch { stage: Stage::Open(builder), slots, memory, .. }) = queue.batches.back_mut() {
             builder.push(record.timestamp, record.key, record.value, record.headers);
-            is_news |= builder.size_bytes() >= self.options.batch_bytes;
+            is_full = builder.size_bytes() >= self.options.batch_bytes;
             slots.push(Slot { handle, timestamp: record.timestamp });
             *memory = memory.saturating_add(charge);
+        }
+        if let (true, Some(last)) = (is_full, queue.batches.back_mut()) {
+            is_news = true;
+            self.seals.extend(seal(&at, last, self.options.codec));
         }
         is_news
     }
