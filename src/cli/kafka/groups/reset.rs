@@ -204,7 +204,10 @@ pub(super) fn datetime(text: &str) -> Result<i64, String> {
 
 /// Milliseconds of `PnDTnHnMnS`; a day has 24 hours.
 pub(super) fn duration_ms(text: &str) -> Result<i64, String> {
-    let span: jiff::Span = text.parse().map_err(|_| "PnDTnHnMnS expected, such as P1DT2H".to_owned())?;
+    let wrong = || "PnDTnHnMnS expected, such as P1DT2H".to_owned();
+    // The parser knows friendlier forms, which the original does not.
+    let is_iso = text.trim_start_matches(['-', '+']).starts_with(['P', 'p']);
+    let span: jiff::Span = text.parse().ok().filter(|_| is_iso).ok_or_else(wrong)?;
     let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|error| error.to_string())?;
     i64::try_from(duration.as_millis()).map_err(|_| "too long".to_owned())
 }
