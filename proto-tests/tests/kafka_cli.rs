@@ -396,3 +396,24 @@ fn cat_prints_what_kcat_prints() {
     assert_eq!(places("forebay"), places("kcat"));
     cluster.stop();
 }
+
+/// Keys, headers and nulls of typed lines; one key goes to one partition.
+#[test]
+fn typed_lines_have_keys_and_headers() {
+    let cluster = Cluster::start(3);
+    let properties = ["parse.key=true", "parse.headers=true", "key.separator==", "null.marker=NIL"];
+    let mut arguments = vec!["produce", "--topic", "t", "--request-required-acks", "1", "--compression-codec"];
+    for property in properties {
+        arguments.extend(["--property", property]);
+    }
+    cluster.forebay("h:1,i:2\tkey=value\nNIL\tkey=NIL\nNIL\tNIL=free\n", &arguments).expect_success();
+    let read = cluster.kcat("", &["-C", "-t", "t", "-e", "-f", "%p %h %k/%K %s/%S\n"]);
+    let keyed = read.lines().filter(|line| line.contains("key/3")).collect::<Vec<_>>();
+    assert_eq!(keyed.len(), 2, "{read}");
+    assert_eq!(keyed[0].split(' ').next(), keyed[1].split(' ').next(), "{read}");
+    assert!(keyed[0].ends_with("h=1,i=2 key/3 value/5") && keyed[1].ends_with("  key/3 /-1"), "{read}");
+    assert!(read.lines().any(|line| line.ends_with("  /-1 free/4")), "{read}");
+    let refused = cluster.forebay("no separator\n", &["produce", "--topic", "t", "--property", "parse.key=true"]);
+    assert!(refused.code == 1 && refused.stderr_text().contains("line 1"), "{}", refused.describe());
+    cluster.stop();
+}

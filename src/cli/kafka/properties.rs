@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::cli::Failure;
 use crate::cli::connection::read;
 use crate::cli::failure::code;
-use crate::kafka::{ClientConfig, ConsumerConfig, ErrorKind};
+use crate::kafka::{ClientConfig, ConsumerConfig, ErrorKind, ProducerConfig};
 
 /// Sets what the file says. A property that is not the client's is named in a warning, since such files are shared with
 /// Java programs.
@@ -23,7 +23,9 @@ pub(super) fn set(name: &str, value: &str, origin: &str, config: &mut ClientConf
         let code = if error.kind() == ErrorKind::Auth { code::NO_PERMISSION } else { code::CONFIG };
         Failure::new(code, format!("{origin}: {error}"))
     })?;
-    if !taken && !ConsumerConfig::default().set_property(name, value).unwrap_or(false) && !OTHERS.contains(&name) {
+    let of_consumer = ConsumerConfig::default().set_property(name, value).unwrap_or(false);
+    let of_producer = ProducerConfig::default().set_property(name, value).unwrap_or(true);
+    if !taken && !of_consumer && !of_producer && !OTHERS.contains(&name) {
         log::warn!("{origin}: property {name} is not known and has no effect");
     }
     Ok(())
