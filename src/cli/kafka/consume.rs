@@ -14,7 +14,10 @@ use super::{Cluster, ClusterArgs, failure, properties, topic_pattern};
 use crate::cli::failure::code;
 use crate::cli::{Failure, out};
 use crate::kafka::record::Decompressor;
-use crate::kafka::{Client, Consumer, ConsumerConfig, Fetched, Isolation, OffsetAt, OffsetToCommit};
+use crate::kafka::{
+    Client, Consumer, ConsumerConfig, Error, Fetched, Generation, GroupCommitter, GroupConfig, GroupConsumer,
+    GroupEvent, Isolation, OffsetAt, OffsetReset, OffsetToCommit, TopicPartition,
+};
 use crate::limits::DECOMPRESSED_BATCH_BYTES_MAX;
 
 /// How often a group's offsets are committed while records come, as Java's consumer does by default.
@@ -112,30 +115,24 @@ impl ConsumeArgs {
         let cluster = self.cluster.connect().await?;
         let printer = self.printer(&cluster)?;
         let group = self.committing_group(&cluster);
-        let mut topics = Vec::new();
-        for topic in self.topics(&cluster.client).await? {
-            let start = self.start(&cluster.client, &topic).await?;
-            topics.push((Arc::<str>::from(topic), start));
-        }
-        let positions = topics.iter().flat_map(|(topic, start)| {
-            start.iter().map(move |(partition, offset)| ((topic.clone(), *partition), *offset))
-        });
+        let topics = self.topics(&cluster.client).await?;
         let mut reading = Reading {
-            positions: positions.collect(),
+            positions: BTreeMap::new(),
             left: self.max_messages.unwrap_or(u64::MAX),
             printed: 0,
             decompressor: Decompressor::new(DECOMPRESSED_BATCH_BYTES_MAX),
             printer,
             skip_errors: self.skip_message_on_error,
+            membership: None,
+            outside: None,
         };
-        let config = ConsumerConfig { isolation: self.isolation_level, ..ConsumerConfig::default() };
-        let mut consumer = Consumer::new(&cluster.client, config);
-        for (topic, start) in &topics {
-            consumer.assign(topic, start);
-        }
-        let read = self.read(&cluster.client, &mut consumer, &mut reading, group.as_deref()).await;
+        let mut source = self.source(&cluster.client, &topics, group, &mut reading).await?;
+        let read = self.read(&mut source, &mut reading).await;
         // What was printed is committed even if reading ended badly.
-        let committed = commit(&cluster.client, &reading, group.as_deref()).await;
+        let committed = commit(&reading).await;
+        if let Source::Member(member) = source {
+            member.close().await.map_err(|error| failure(&error))?;
+        }
         out::talk(&format!("Processed a total of {} messages", reading.printed));
         let end = read?;
         committed?;
@@ -180,6 +177,55 @@ impl ConsumeArgs {
         let mut seed = [0; 4];
         getrandom::fill(&mut seed).ok()?;
         Some(format!("console-consumer-{}", u32::from_be_bytes(seed) % 100_000))
+    }
+
+    /// Without a group, or with one partition given, reading is by assignment; else as a member of the group.
+    async fn source(
+        &self,
+        client: &Client,
+        topics: &[String],
+        group: Option<String>,
+        reading: &mut Reading,
+    ) -> Result<Source, Failure> {
+        let fetch = ConsumerConfig { isolation: self.isolation_level, ..ConsumerConfig::default() };
+        match group {
+            group if group.is_none() || self.partition.is_some() => {
+                let mut consumer = Consumer::new(client, fetch);
+                for topic in topics {
+                    let start = self.start(client, topic).await?;
+                    consumer.assign(topic, &start);
+                    let topic: Arc<str> = topic.as_str().into();
+                    reading.positions.extend(start.into_iter().map(|(p, offset)| ((topic.clone(), p), offset)));
+                }
+                reading.outside = group.map(|group| (client.clone(), group));
+                Ok(Source::Assigned(Box::new(consumer)))
+            }
+            group => {
+                let group = group.unwrap_or_default();
+                // A topic that does not exist would be waited for.
+                for topic in topics {
+                    client.topic(topic).await.map_err(|error| failure(&error))?;
+                }
+                let mut config = GroupConfig::new(group);
+                for (name, value) in &self.cluster.consumer_property {
+                    let set = config.set_property(name, value);
+                    set.map_err(|error| Failure::new(code::CONFIG, error.to_string()))?;
+                }
+                if self.from_beginning {
+                    config.reset = OffsetReset::Earliest;
+                }
+                let commits = config.auto_commit.is_some();
+                // What is committed is what was printed, which only we know.
+                config.auto_commit = None;
+                config.fetch.isolation = fetch.isolation;
+                let mut member = GroupConsumer::new(client, config).map_err(|error| failure(&error))?;
+                member.subscribe(topics);
+                if commits {
+                    reading.membership = Some((member.committer(), None));
+                }
+                Ok(Source::Member(Box::new(member)))
+            }
+        }
     }
 
     /// The group of the command line or of a property.
@@ -240,13 +286,7 @@ impl ConsumeArgs {
         Ok(start.into_iter().collect())
     }
 
-    async fn read(
-        &self,
-        client: &Client,
-        consumer: &mut Consumer,
-        reading: &mut Reading,
-        group: Option<&str>,
-    ) -> Result<End, Failure> {
+    async fn read(&self, source: &mut Source, reading: &mut Reading) -> Result<End, Failure> {
         let on =
             |kind| signal(kind).map_err(|error| Failure::new(code::FAILED, format!("cannot watch signals: {error}")));
         let (mut interrupt, mut terminate): (Signal, Signal) =
@@ -261,21 +301,26 @@ impl ConsumeArgs {
                     None => std::future::pending().await,
                 }
             };
-            let fetched = tokio::select! {
-                fetched = consumer.next() => fetched.map_err(|error| failure(&error))?,
+            let came = tokio::select! {
+                came = source.next() => came.map_err(|error| failure(&error))?,
                 () = patience => return Ok(End::Done),
                 _ = interrupt.recv() => return Ok(End::Done),
                 _ = terminate.recv() => return Ok(End::Terminated),
             };
             let before = reading.printed;
-            if !reading.print(fetched)? {
+            if let Some(fetched) = reading.take(came).await?
+                && !reading.print(fetched)?
+            {
                 return Ok(End::NoReader);
             }
             if reading.printed > before {
                 silent_since = Instant::now();
             }
             if commit_at <= Instant::now() {
-                commit(client, reading, group).await?;
+                if let Err(failure) = commit(reading).await {
+                    // A rebalance is on its way, or the coordinator is: what is owned is committed again.
+                    log::warn!("{}", failure.message);
+                }
                 commit_at = Instant::now() + COMMIT_EVERY;
             }
         }
@@ -283,8 +328,29 @@ impl ConsumeArgs {
     }
 }
 
-async fn commit(client: &Client, reading: &Reading, group: Option<&str>) -> Result<(), Failure> {
-    let Some(group) = group else { return Ok(()) };
+/// Where records come from.
+enum Source {
+    Assigned(Box<Consumer>),
+    Member(Box<GroupConsumer>),
+}
+
+/// What came.
+enum Came {
+    Records(Fetched),
+    Group(GroupEvent),
+}
+
+impl Source {
+    async fn next(&mut self) -> Result<Came, Error> {
+        match self {
+            Self::Assigned(consumer) => consumer.next().await.map(Came::Records),
+            Self::Member(member) => member.next().await.map(Came::Group),
+        }
+    }
+}
+
+/// Commits what was printed, if there is a group to commit to.
+async fn commit(reading: &Reading) -> Result<(), Failure> {
     let offset = |((topic, partition), offset): (&(Arc<str>, i32), &i64)| OffsetToCommit {
         topic: Arc::clone(topic),
         partition: *partition,
@@ -293,7 +359,15 @@ async fn commit(client: &Client, reading: &Reading, group: Option<&str>) -> Resu
         metadata: String::new(),
     };
     let offsets = reading.positions.iter().map(offset).collect::<Vec<_>>();
-    client.commit_offsets(group, &offsets).await.map_err(|error| failure(&error))
+    if offsets.is_empty() {
+        return Ok(());
+    }
+    let committed = match (&reading.membership, &reading.outside) {
+        (Some((committer, Some(generation))), _) => committer.commit(generation, &offsets).await,
+        (_, Some((client, group))) => client.commit_offsets(group, &offsets).await,
+        _ => Ok(()),
+    };
+    committed.map_err(|error| failure(&error))
 }
 
 /// How far printing is.
@@ -306,9 +380,54 @@ struct Reading {
     decompressor: Decompressor,
     printer: Printer,
     skip_errors: bool,
+    /// As whom to commit: the generation that was last heard of.
+    membership: Option<(GroupCommitter, Option<Generation>)>,
+    /// The group to commit to without being a member.
+    outside: Option<(Client, String)>,
 }
 
 impl Reading {
+    /// Follows the membership; gives back the records, if any came.
+    async fn take(&mut self, came: Came) -> Result<Option<Fetched>, Failure> {
+        let event = match came {
+            Came::Records(fetched) => return Ok(Some(fetched)),
+            Came::Group(event) => event,
+        };
+        match event {
+            GroupEvent::Records { fetched, generation } => {
+                self.enter(generation);
+                return Ok(Some(fetched));
+            }
+            GroupEvent::Assigned { generation, partitions } => {
+                self.enter(generation);
+                for one in partitions {
+                    if let Some(position) = one.position {
+                        self.positions.insert((one.topic, one.partition), position.offset);
+                    }
+                }
+            }
+            GroupEvent::Revoked { generation, partitions } => {
+                self.enter(generation);
+                commit(self).await?;
+                self.forget(partitions);
+            }
+            GroupEvent::Lost { partitions } => self.forget(partitions),
+        }
+        Ok(None)
+    }
+
+    fn enter(&mut self, generation: Generation) {
+        if let Some((_, known)) = &mut self.membership {
+            *known = Some(generation);
+        }
+    }
+
+    fn forget(&mut self, partitions: Vec<TopicPartition>) {
+        for gone in partitions {
+            self.positions.remove(&(gone.topic, gone.partition));
+        }
+    }
+
     /// Prints the records; says whether anybody reads them.
     fn print(&mut self, mut fetched: Fetched) -> Result<bool, Failure> {
         let mut text = Vec::new();
