@@ -52,6 +52,8 @@ pub(super) enum Command {
     Tunnel(super::tunnel::TunnelArgs),
     /// Topics, groups, producing and consuming, as kafka-*.sh do
     Kafka(super::kafka::KafkaArgs),
+    /// Records and metadata by kcat's flags and formats (forebay cat -h)
+    Cat(super::cat::CatArgs),
     /// An embedded Kafka broker and a local MaxCompute
     #[cfg(feature = "sandbox")]
     Sandbox(super::sandbox::SandboxArgs),
@@ -68,6 +70,7 @@ impl Command {
             Self::Sql(args) => args.run().await,
             Self::Tunnel(args) => args.run().await,
             Self::Kafka(args) => args.run().await,
+            Self::Cat(args) => args.run().await,
             #[cfg(feature = "sandbox")]
             Self::Sandbox(args) => args.run().await,
             #[cfg(feature = "sandbox")]

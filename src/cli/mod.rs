@@ -1,6 +1,7 @@
 //! The command line: an assembly of the library's parts. Standard output is data, standard error is talk.
 
 mod args;
+mod cat;
 mod check;
 mod connection;
 #[cfg(feature = "sandbox")]
@@ -10,6 +11,7 @@ mod failure;
 mod job;
 mod kafka;
 pub(crate) mod out;
+mod personality;
 mod run;
 #[cfg(feature = "sandbox")]
 mod sandbox;
@@ -17,28 +19,42 @@ mod sql;
 mod tunnel;
 
 use std::ffi::OsString;
+use std::pin::Pin;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
 pub(crate) use failure::Failure;
 
+use crate::agent;
+
 /// Runs the program with `arguments` (the first is the program's name) and says how it should exit.
 ///
 /// The codes are those of `README.md`, section "Exit codes".
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let args = match args::Args::try_parse_from(arguments) {
-        Ok(args) => args,
-        Err(error) => return out::usage(&error),
+    let arguments = personality::resolve(arguments);
+    // kcat's letters mean other things than ours, so its command line is read by rules of its own.
+    let command: Pin<Box<dyn Future<Output = Result<ExitCode, Failure>>>> = match arguments.as_slice() {
+        [_, word, rest @ ..] if word == "cat" => {
+            agent::logging::start(log::LevelFilter::Error, agent::logging::LogFormat::Text);
+            let rest = rest.to_vec();
+            Box::pin(async move { Ok(cat::main(rest).await) })
+        }
+        _ => match args::Args::try_parse_from(arguments) {
+            Ok(args) => {
+                args.start_log();
+                Box::pin(args.command.run())
+            }
+            Err(error) => return out::usage(&error),
+        },
     };
-    args.start_log();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("worker").enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return out::failure(&Failure::new(1, format!("cannot start the runtime: {error}"))),
     };
-    match runtime.block_on(args.command.run()) {
+    match runtime.block_on(command) {
         Ok(code) => code,
         Err(failure) => out::failure(&failure),
     }

@@ -1,14 +1,27 @@
 //! Topics and groups, for those who look after them.
 
+mod acls;
+mod configs;
+mod group_offsets;
+mod log_dirs;
+mod partitions;
+mod scram_users;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+pub use acls::{Acl, AclFilter, AclOperation, AclPattern, AclPermission, AclResource};
+pub use configs::{ConfigChange, ConfigEntry, ConfigResource, ConfigSource};
+pub use log_dirs::LogDir;
+pub use scram_users::ScramMechanism;
 
 use super::ask::Attempt;
 use super::client::Client;
 use super::error::{Error, ErrorKind};
 use super::msg::{
-    ApiKey, Call, CodeClass, CreateTopicCall, DeleteTopicCall, DescribeGroupsCall, DescribedGroupAnswer, ErrorCode,
-    ListGroupsCall, assigned_partitions,
+    ApiKey, ApiVersionsCall, Call, CodeClass, ConsumerGroupAnswer, ConsumerGroupDescribeCall, CreateTopicCall,
+    DeleteTopicCall, DescribeGroupsCall, DescribedGroupAnswer, ErrorCode, ListGroupsCall, VersionTable,
+    assigned_partitions,
 };
 use super::net::pool::Lane;
 use super::state::cluster::Place;
@@ -35,6 +48,8 @@ pub struct ListedGroup {
     pub protocol_type: String,
     /// Such as `Stable` or `Empty`; none before Kafka 2.6.
     pub state: Option<String>,
+    /// `classic`, `consumer` (KIP-848), `share` or `streams`; none before Kafka 3.8.
+    pub group_type: Option<String>,
     /// The node that coordinates it.
     pub coordinator: i32,
 }
@@ -44,7 +59,8 @@ pub struct ListedGroup {
 pub struct DescribedGroup {
     /// Its id.
     pub group: String,
-    /// `Stable`, `Empty`, `PreparingRebalance`, `CompletingRebalance`, or `Dead` for a group that does not exist.
+    /// `Stable`, `Empty`, `PreparingRebalance`, `CompletingRebalance` (`AwaitingSync` before Kafka 2.0), of the new protocol
+    /// `Assigning` and `Reconciling`; `Dead` for a group that does not exist.
     pub state: String,
     /// `consumer`, `connect`, or empty.
     pub protocol_type: String,
@@ -52,7 +68,11 @@ pub struct DescribedGroup {
     pub assignor: String,
     /// The node that coordinates it.
     pub coordinator: i32,
-    /// Its members.
+    /// How often its subscriptions have changed; none for the classic protocol.
+    pub epoch: Option<i32>,
+    /// The epoch that the members' target assignments are for; none for the classic protocol.
+    pub target_epoch: Option<i32>,
+    /// Its members, in the broker's order.
     pub members: Vec<GroupMember>,
 }
 
@@ -69,9 +89,31 @@ pub struct GroupMember {
     pub host: String,
     /// Topics and partitions assigned to it; empty when the group is not of type `consumer` or nothing is assigned.
     pub assignment: BTreeMap<String, Vec<i32>>,
+    /// What it is to read, in a group of the new protocol.
+    pub target: Option<BTreeMap<String, Vec<i32>>>,
+    /// The assignment that it has reached, in a group of the new protocol.
+    pub epoch: Option<i32>,
+    /// Whether it speaks the new protocol; none in classic groups, and before Kafka 4.0.
+    pub upgraded: Option<bool>,
 }
 
 impl Client {
+    /// What a broker of the cluster speaks: which requests, in which versions.
+    ///
+    /// # Errors
+    /// As for every request.
+    pub async fn api_versions(&self) -> Result<VersionTable, Error> {
+        let mut patience = self.core.patience();
+        loop {
+            let attempt = match self.core.ask_any(&ApiVersionsCall).await {
+                Ok((_, answer)) if answer.error.is_ok() => return Ok(VersionTable::new(answer.apis)),
+                Ok((_, answer)) => Attempt::code(answer.error, None).map(|e| e.api(ApiKey::ApiVersions)),
+                Err(attempt) => attempt,
+            };
+            patience.after(attempt).await?;
+        }
+    }
+
     /// Creates a topic and returns once the controller has it. Other brokers may take a moment longer.
     ///
     /// # Errors
@@ -158,8 +200,8 @@ impl Client {
                 return Err(Attempt::code(answer.error, None).map(|e| e.api(ApiKey::ListGroups).at_broker(name)));
             }
             for g in answer.groups {
-                let (protocol_type, state) = (g.protocol_type, g.state);
-                let group = ListedGroup { group: g.group.clone(), protocol_type, state, coordinator: node };
+                let (protocol_type, state, group_type) = (g.protocol_type, g.state, g.group_type);
+                let group = ListedGroup { group: g.group.clone(), protocol_type, state, group_type, coordinator: node };
                 groups.insert(g.group, group);
             }
             answered.insert(node);
@@ -199,7 +241,32 @@ impl Client {
             return Err(self.core.coordinator_code(group, &place, ApiKey::DescribeGroups, found.error));
         }
         let coordinator = if let Place::Node(node) = place { node } else { -1 };
+        if found.state == "Dead" {
+            // Perhaps it is of the new protocol, which brokers before 3.7 do not have.
+            match self.describe_consumer_group(group, coordinator).await {
+                Ok(Some(found)) => return Ok(found),
+                Err(attempt) if attempt.error.kind() != ErrorKind::Unsupported => return Err(attempt),
+                Ok(None) | Err(_) => {}
+            }
+        }
         Ok(described(found, coordinator))
+    }
+
+    async fn describe_consumer_group(
+        &self,
+        group: &Arc<str>,
+        coordinator: i32,
+    ) -> Result<Option<DescribedGroup>, Attempt> {
+        let call = ConsumerGroupDescribeCall { groups: vec![group.to_string()] };
+        let (place, answer) = self.core.ask_coordinator(group, &call).await?;
+        match answer.into_iter().find(|found| *found.group == **group) {
+            Some(found) if found.error.is_ok() => Ok(Some(described_new(found, coordinator))),
+            Some(found) if found.error == ErrorCode::GROUP_ID_NOT_FOUND => Ok(None),
+            // A broker that has the API, in a cluster that has not switched it on.
+            Some(found) if found.error == ErrorCode::UNSUPPORTED_VERSION => Ok(None),
+            Some(found) => Err(self.core.coordinator_code(group, &place, ApiKey::ConsumerGroupDescribe, found.error)),
+            None => Ok(None),
+        }
     }
 
     /// One request to the controller; in a cluster without ZooKeeper, any broker passes it on.
@@ -256,6 +323,9 @@ fn described(found: DescribedGroupAnswer, coordinator: i32) -> DescribedGroup {
         host: m.client_host,
         // Another client wrote these bytes; damage there does not make the group undescribable.
         assignment: if is_consumer { assigned_partitions(&m.assignment).unwrap_or_default() } else { BTreeMap::new() },
+        target: None,
+        epoch: None,
+        upgraded: None,
     });
     DescribedGroup {
         group: found.group,
@@ -263,6 +333,31 @@ fn described(found: DescribedGroupAnswer, coordinator: i32) -> DescribedGroup {
         protocol_type: found.protocol_type,
         assignor: found.protocol,
         coordinator,
+        epoch: None,
+        target_epoch: None,
+        members: members.collect(),
+    }
+}
+
+fn described_new(found: ConsumerGroupAnswer, coordinator: i32) -> DescribedGroup {
+    let members = found.members.into_iter().map(|m| GroupMember {
+        member_id: m.member_id,
+        group_instance_id: m.group_instance_id,
+        client_id: m.client_id,
+        host: m.client_host,
+        assignment: m.assignment,
+        target: Some(m.target),
+        epoch: Some(m.epoch),
+        upgraded: m.is_consumer,
+    });
+    DescribedGroup {
+        group: found.group,
+        state: found.state,
+        protocol_type: "consumer".to_owned(),
+        assignor: found.assignor,
+        coordinator,
+        epoch: Some(found.epoch),
+        target_epoch: Some(found.assignment_epoch),
         members: members.collect(),
     }
 }

@@ -22,6 +22,7 @@ struct Inner {
     topic: Option<Arc<str>>,
     partition: Option<i32>,
     group: Option<Arc<str>>,
+    subject: Option<String>,
     broker: Option<String>,
     gave_up: Option<(Duration, u32)>,
     partitions: Vec<PartitionError>,
@@ -92,6 +93,7 @@ impl Error {
             topic: None,
             partition: None,
             group: None,
+            subject: None,
             broker: None,
             gave_up: None,
             partitions: Vec::new(),
@@ -112,6 +114,11 @@ impl Error {
             None => code.to_string(),
         };
         Self::new(kind, cause)
+    }
+
+    /// Something else than a topic or a group, such as `broker 3`.
+    pub(crate) fn about(self, subject: &str) -> Self {
+        self.with(|inner| inner.subject = Some(subject.to_owned()))
     }
 
     pub(crate) fn api(self, api: ApiKey) -> Self {
@@ -214,7 +221,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { api, topic, partition, group, broker, cause, gave_up, .. } = &*self.0;
+        let Inner { api, topic, partition, group, subject, broker, cause, gave_up, .. } = &*self.0;
         let mut place = String::new();
         if let Some(api) = api {
             place.push_str(api.name());
@@ -226,10 +233,11 @@ impl fmt::Display for Error {
             place.push_str(&text);
         };
         let of = if api.is_some() { "of " } else { "" };
-        match (topic, group) {
-            (Some(topic), _) => add(format!("{of}topic \"{topic}\"")),
-            (None, Some(group)) => add(format!("{of}group \"{group}\"")),
-            (None, None) => {}
+        match (topic, group, subject) {
+            (Some(topic), _, _) => add(format!("{of}topic \"{topic}\"")),
+            (None, Some(group), _) => add(format!("{of}group \"{group}\"")),
+            (None, None, Some(subject)) => add(format!("{of}{subject}")),
+            (None, None, None) => {}
         }
         if let Some(partition) = partition {
             add(format!("partition {partition}"));

@@ -55,14 +55,17 @@ pub mod record;
 mod security;
 pub mod state;
 
-pub use admin::{DescribedGroup, GroupMember, ListedGroup, NewTopic};
+pub use admin::{
+    Acl, AclFilter, AclOperation, AclPattern, AclPermission, AclResource, ConfigChange, ConfigEntry, ConfigResource,
+    ConfigSource, DescribedGroup, GroupMember, ListedGroup, LogDir, NewTopic, ScramMechanism,
+};
 pub use client::{BrokerMetadata, Client, ClusterMetadata, PartitionMetadata, TopicMetadata};
 pub use config::{ClientConfig, ConsumerConfig};
 pub use consumer::{Consumer, PartitionProgress};
 pub use error::{Error, ErrorKind, PartitionError};
 pub use fetched::Fetched;
 pub use group_consumer::{AssignedPartition, GroupCommitter, GroupConfig, GroupConsumer, GroupEvent, OffsetReset};
-pub use msg::{ErrorCode, Isolation, TopicId};
+pub use msg::{ErrorCode, Isolation, LogDirPartition, TopicId, VersionTable};
 pub use offsets::{CommittedOffset, ListedOffset, OffsetAt, OffsetToCommit};
 pub use producer::{
     Acks, ConsumerGroupMetadata, Delivery, Partitioner, Producer, ProducerConfig, ProducerRecord, Property,

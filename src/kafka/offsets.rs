@@ -27,13 +27,32 @@ pub enum OffsetAt {
     /// The first record, in log order, whose timestamp is not before this many milliseconds since 1970. Later records may
     /// be older when producers set the time. Times before 1970 mean 1970.
     Time(i64),
+    /// The record with the largest timestamp (KIP-734); from Kafka 3.0 on.
+    MaxTimestamp,
+    /// The first offset that is still on the leader's own disk (KIP-405); from Kafka 3.5 on.
+    EarliestLocal,
+    /// The last offset that has been moved to remote storage (KIP-1005); from Kafka 3.9 on.
+    LatestTiered,
 }
 
 impl OffsetAt {
+    /// The version of `ListOffsets` that first knows it; older brokers would take its number for a time.
+    const fn since_version(self) -> i16 {
+        match self {
+            Self::Earliest | Self::Latest | Self::Time(_) => 1,
+            Self::MaxTimestamp => 7,
+            Self::EarliestLocal => 8,
+            Self::LatestTiered => 9,
+        }
+    }
+
     const fn timestamp(self) -> i64 {
         match self {
             Self::Earliest => ListOffsetsPartition::EARLIEST,
             Self::Latest => ListOffsetsPartition::LATEST,
+            Self::MaxTimestamp => -3,
+            Self::EarliestLocal => -4,
+            Self::LatestTiered => -5,
             // Negative times have meanings of their own on the wire.
             Self::Time(ms) => {
                 if ms < 0 {
@@ -93,8 +112,8 @@ impl Client {
     ///
     /// # Errors
     /// [`UnknownTopic`](ErrorKind::UnknownTopic), [`UnknownPartition`](ErrorKind::UnknownPartition),
-    /// [`Auth`](ErrorKind::Auth), or the last cause when the deadline for retries passes. Nothing is returned unless every
-    /// partition has an answer.
+    /// [`Auth`](ErrorKind::Auth), [`Unsupported`](ErrorKind::Unsupported) for a point that the brokers do not know, or the last
+    /// cause when the deadline for retries passes. Nothing is returned unless every partition has an answer.
     pub async fn list_offsets(
         &self,
         topic: &str,
@@ -103,6 +122,14 @@ impl Client {
     ) -> Result<BTreeMap<i32, ListedOffset>, Error> {
         let topic: Arc<str> = topic.into();
         let mut pending: BTreeMap<i32, OffsetAt> = wanted.iter().copied().collect();
+        let needed = wanted.iter().map(|(_, at)| at.since_version()).max().unwrap_or(1);
+        if needed > 6 {
+            let range = self.api_versions().await?.range(ApiKey::ListOffsets);
+            if range.is_none_or(|range| range.max < needed) {
+                let text = format!("this point needs version {needed} of the request, which the broker does not have");
+                return Err(Error::new(ErrorKind::Unsupported, text).api(ApiKey::ListOffsets).topic(&topic));
+            }
+        }
         let mut found = BTreeMap::new();
         let mut patience = self.core.patience();
         let mut since = None;

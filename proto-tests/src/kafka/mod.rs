@@ -21,10 +21,9 @@ use crate::zookeeper::{Zookeeper, log4j};
 use crate::{java, port};
 
 use settings::{add_listeners, common_settings, kraft_settings, zookeeper_settings};
-use version::Tool;
 
 pub use tools::{GroupRow, Told};
-pub use version::Version;
+pub use version::{Tool, Version};
 
 /// How long a cluster may take to start on a busy machine; ten seconds on an idle one.
 const START_LIMIT: Duration = Duration::from_secs(180);
@@ -196,7 +195,8 @@ impl KafkaCluster {
     }
 
     /// A tool of this version, pointed at this cluster.
-    fn tool(&self, tool: Tool) -> Command {
+    #[must_use]
+    pub fn tool(&self, tool: Tool) -> Command {
         let mut command = java::tool(self.version.tool_jars(), self.version.tool_class(tool));
         let option = self.version.address_option(tool);
         let address = match (option, self.zookeeper_address()) {
@@ -208,7 +208,8 @@ impl KafkaCluster {
     }
 
     /// ZooKeeper's `host:port/chroot`; none in KRaft mode.
-    fn zookeeper_address(&self) -> Option<String> {
+    #[must_use]
+    pub fn zookeeper_address(&self) -> Option<String> {
         let zookeeper = self.zookeeper.as_ref()?;
         Some(format!("{}{}", zookeeper.address(), self.version.chroot()))
     }

@@ -172,7 +172,8 @@ impl fmt::Display for Version {
 
 /// One of Kafka's command-line tools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tool {
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Tool {
     Topics,
     Producer,
     Consumer,

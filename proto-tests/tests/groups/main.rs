@@ -6,6 +6,7 @@
 mod assignors;
 mod ledger;
 mod member;
+mod semantics;
 
 use std::time::{Duration, Instant};
 

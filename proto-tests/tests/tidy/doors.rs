@@ -37,6 +37,7 @@ const DOORS: &[Door] = &[
     Door { name: "snap", open_to: &["src/kafka/record/compress/", "src/tunnel/encode/"] },
     Door { name: "lz4_flex", open_to: &["src/kafka/record/compress/", "src/tunnel/encode/"] },
     Door { name: "ruzstd", open_to: &["src/kafka/record/compress/", "src/tunnel/encode/"] },
+    Door { name: "zookeeper_client", open_to: &["src/cli/kafka/zookeeper.rs"] },
     Door { name: "clap", open_to: &["src/cli/"] },
     Door { name: "comfy_table", open_to: &["src/cli/out"] },
     Door { name: "axum", open_to: &["src/sandbox/maxcompute/"] },

@@ -1,4 +1,4 @@
-//! `forebay kafka consume`.
+//! `forebay kafka consume`: what kafka-console-consumer.sh does.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -8,29 +8,46 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
-use super::{ClusterArgs, failure};
+use super::compat::Release;
+use super::format::{self, Format};
+use super::{Cluster, ClusterArgs, failure, properties, topic_pattern};
 use crate::cli::failure::code;
 use crate::cli::{Failure, out};
 use crate::kafka::record::Decompressor;
-use crate::kafka::{Client, Consumer, ConsumerConfig, Fetched, Isolation, OffsetAt, OffsetToCommit};
+use crate::kafka::{
+    Client, Consumer, ConsumerConfig, Error, Fetched, Generation, GroupCommitter, GroupConfig, GroupConsumer,
+    GroupEvent, Isolation, OffsetAt, OffsetReset, OffsetToCommit, TopicPartition,
+};
 use crate::limits::DECOMPRESSED_BATCH_BYTES_MAX;
 
 /// How often a group's offsets are committed while records come, as Java's consumer does by default.
 const COMMIT_EVERY: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["topic", "include"]))]
+#[command(after_help = "\
+Examples:
+  forebay kafka consume --bootstrap-server h:9092 --topic t --from-beginning
+  forebay kafka consume --bootstrap-server h:9092 --topic t --partition 3 --offset 1000 --max-messages 10
+  forebay kafka consume --bootstrap-server h:9092 --include 'orders.*' --property print.key=true --timeout-ms 5000")]
 pub(super) struct ConsumeArgs {
     #[command(flatten)]
     cluster: ClusterArgs,
     /// The topic
     #[arg(long, value_name = "NAME")]
-    topic: String,
+    topic: Option<String>,
+    /// All topics whose names meet this pattern
+    #[arg(long, alias = "whitelist", value_name = "PATTERN")]
+    include: Option<String>,
     /// Begin with the oldest record; without it, with those written from now on
     #[arg(long)]
     from_beginning: bool,
     /// Read this partition only
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
     partition: Option<i32>,
+    /// With --partition: begin here
+    #[arg(long, value_name = "earliest|latest|N", requires = "partition", conflicts_with = "from_beginning")]
+    offset: Option<String>,
     /// End after so many records
     #[arg(long, value_name = "N")]
     max_messages: Option<u64>,
@@ -43,6 +60,28 @@ pub(super) struct ConsumeArgs {
     /// Show records of open and aborted transactions, too, or only those committed
     #[arg(long, value_name = "LEVEL", default_value = "read_uncommitted", value_parser = parse_isolation)]
     isolation_level: Isolation,
+    /// What is printed: print.timestamp, print.key, print.offset, print.partition, print.headers, print.value, key.separator,
+    /// line.separator, headers.separator, null.literal, key.deserializer, value.deserializer; may be repeated
+    #[arg(long, alias = "formatter-property", value_name = "NAME=VALUE", value_parser = properties::pair, help_heading = super::OUTPUT)]
+    property: Vec<(String, String)>,
+    /// Kafka's class of keys, such as org.apache.kafka.common.serialization.LongDeserializer
+    #[arg(long, value_name = "CLASS", help_heading = super::OUTPUT)]
+    key_deserializer: Option<String>,
+    /// Kafka's class of values
+    #[arg(long, value_name = "CLASS", help_heading = super::OUTPUT)]
+    value_deserializer: Option<String>,
+    /// Kafka's class of formatters: DefaultMessageFormatter or NoOpMessageFormatter
+    #[arg(long, value_name = "CLASS", help_heading = super::OUTPUT)]
+    formatter: Option<String>,
+    /// A record that cannot be printed is stepped over
+    #[arg(long)]
+    skip_message_on_error: bool,
+    /// No effect: groups are always on the brokers
+    #[arg(long, hide = true)]
+    new_consumer: bool,
+    /// No effect
+    #[arg(long, hide = true)]
+    enable_systest_events: bool,
 }
 
 fn parse_isolation(name: &str) -> Result<Isolation, String> {
@@ -64,21 +103,36 @@ enum End {
     Terminated,
 }
 
+/// How records are printed.
+enum Printer {
+    Text(Format),
+    Json,
+    Nothing,
+}
+
 impl ConsumeArgs {
     pub(super) async fn run(self) -> Result<ExitCode, Failure> {
-        let client = self.cluster.connect().await?;
-        let start = self.start(&client).await?;
+        let cluster = self.cluster.connect().await?;
+        let printer = self.printer(&cluster)?;
+        let group = self.committing_group(&cluster);
+        let topics = self.topics(&cluster.client).await?;
         let mut reading = Reading {
-            positions: start.iter().copied().collect(),
+            positions: BTreeMap::new(),
             left: self.max_messages.unwrap_or(u64::MAX),
             printed: 0,
             decompressor: Decompressor::new(DECOMPRESSED_BATCH_BYTES_MAX),
+            printer,
+            skip_errors: self.skip_message_on_error,
+            membership: None,
+            outside: None,
         };
-        let config = ConsumerConfig { isolation: self.isolation_level, ..ConsumerConfig::default() };
-        let mut consumer = Consumer::of_topic(&client, config, &self.topic, &start);
-        let read = self.read(&client, &mut consumer, &mut reading).await;
+        let mut source = self.source(&cluster.client, &topics, group, &mut reading).await?;
+        let read = self.read(&mut source, &mut reading).await;
         // What was printed is committed even if reading ended badly.
-        let committed = self.commit(&client, &reading).await;
+        let committed = commit(&reading).await;
+        if let Source::Member(member) = source {
+            member.close().await.map_err(|error| failure(&error))?;
+        }
         out::talk(&format!("Processed a total of {} messages", reading.printed));
         let end = read?;
         committed?;
@@ -88,32 +142,151 @@ impl ConsumeArgs {
         })
     }
 
+    fn printer(&self, cluster: &Cluster) -> Result<Printer, Failure> {
+        let class = self.formatter.as_deref().unwrap_or("DefaultMessageFormatter");
+        let usage = |why: String| Failure::new(code::USAGE, why);
+        match class.rsplit(['.', '$']).next() {
+            Some("NoOpMessageFormatter") => return Ok(Printer::Nothing),
+            Some("DefaultMessageFormatter") => {}
+            _ => return Err(usage(format!("--formatter {class}: not one of Default- and NoOpMessageFormatter"))),
+        }
+        if cluster.json {
+            return Ok(Printer::Json);
+        }
+        let mut format = Format::new(cluster.release);
+        for (name, value) in &self.property {
+            format.set(name, value).map_err(|why| usage(format!("--property {name}: {why}")))?;
+        }
+        for (name, class) in
+            [("key.deserializer", &self.key_deserializer), ("value.deserializer", &self.value_deserializer)]
+        {
+            if let Some(class) = class {
+                format.set(name, class).map_err(usage)?;
+            }
+        }
+        Ok(Printer::Text(format))
+    }
+
+    /// Where offsets are committed. The console consumer up to 1.0 commits to a group with a random number even when none was
+    /// asked for, and people look it up afterwards; later ones do not.
+    fn committing_group(&self, cluster: &Cluster) -> Option<String> {
+        let given = self.cluster_group();
+        if given.is_some() || self.partition.is_some() || cluster.release > Release::V1_1 {
+            return given;
+        }
+        let mut seed = [0; 4];
+        getrandom::fill(&mut seed).ok()?;
+        Some(format!("console-consumer-{}", u32::from_be_bytes(seed) % 100_000))
+    }
+
+    /// Without a group, or with one partition given, reading is by assignment; else as a member of the group.
+    async fn source(
+        &self,
+        client: &Client,
+        topics: &[String],
+        group: Option<String>,
+        reading: &mut Reading,
+    ) -> Result<Source, Failure> {
+        let fetch = ConsumerConfig { isolation: self.isolation_level, ..ConsumerConfig::default() };
+        match group {
+            group if group.is_none() || self.partition.is_some() => {
+                let mut consumer = Consumer::new(client, fetch);
+                for topic in topics {
+                    let start = self.start(client, topic).await?;
+                    consumer.assign(topic, &start);
+                    let topic: Arc<str> = topic.as_str().into();
+                    reading.positions.extend(start.into_iter().map(|(p, offset)| ((topic.clone(), p), offset)));
+                }
+                reading.outside = group.map(|group| (client.clone(), group));
+                Ok(Source::Assigned(Box::new(consumer)))
+            }
+            group => {
+                let group = group.unwrap_or_default();
+                // A topic that does not exist would be waited for.
+                for topic in topics {
+                    client.topic(topic).await.map_err(|error| failure(&error))?;
+                }
+                let mut config = GroupConfig::new(group);
+                for (name, value) in &self.cluster.consumer_property {
+                    let set = config.set_property(name, value);
+                    set.map_err(|error| Failure::new(code::CONFIG, error.to_string()))?;
+                }
+                if self.from_beginning {
+                    config.reset = OffsetReset::Earliest;
+                }
+                let commits = config.auto_commit.is_some();
+                // What is committed is what was printed, which only we know.
+                config.auto_commit = None;
+                config.fetch.isolation = fetch.isolation;
+                let mut member = GroupConsumer::new(client, config).map_err(|error| failure(&error))?;
+                member.subscribe(topics);
+                if commits {
+                    reading.membership = Some((member.committer(), None));
+                }
+                Ok(Source::Member(Box::new(member)))
+            }
+        }
+    }
+
+    /// The group of the command line or of a property.
+    fn cluster_group(&self) -> Option<String> {
+        let property = self.cluster.consumer_property.iter().find(|(name, _)| name == "group.id");
+        self.group.clone().or_else(|| property.map(|(_, value)| value.clone()))
+    }
+
+    async fn topics(&self, client: &Client) -> Result<Vec<String>, Failure> {
+        let Some(pattern) = &self.include else { return Ok(self.topic.iter().cloned().collect()) };
+        let regex = topic_pattern(pattern)?;
+        let topics = client.topics().await.map_err(|error| failure(&error))?;
+        let names: Vec<String> = (topics.iter().filter(|topic| !topic.internal))
+            .filter(|topic| regex.is_match(&topic.name))
+            .map(|topic| topic.name.to_string())
+            .collect();
+        match names.is_empty() {
+            true => Err(Failure::new(code::FAILED, format!("no topic meets {pattern:?}"))),
+            false => Ok(names),
+        }
+    }
+
     /// The first offset of each partition.
-    async fn start(&self, client: &Client) -> Result<Vec<(i32, i64)>, Failure> {
-        let topic = client.topic(&self.topic).await.map_err(|error| failure(&error))?;
-        let mut partitions = topic.partitions.iter().map(|partition| partition.partition).collect::<Vec<_>>();
+    async fn start(&self, client: &Client, topic: &str) -> Result<Vec<(i32, i64)>, Failure> {
+        let found = client.topic(topic).await.map_err(|error| failure(&error))?;
+        let mut partitions = found.partitions.iter().map(|partition| partition.partition).collect::<Vec<_>>();
         if let Some(one) = self.partition {
             partitions.retain(|partition| *partition == one);
             if partitions.is_empty() {
-                let why = format!("topic {:?} has no partition {one}", self.topic);
+                let why = format!("topic {topic:?} has no partition {one}");
                 return Err(Failure::new(code::USAGE, why));
             }
         }
-        let at = if self.from_beginning { OffsetAt::Earliest } else { OffsetAt::Latest };
+        let reset = self.cluster.consumer_property.iter().find(|(name, _)| name == "auto.offset.reset");
+        let at = match (self.offset.as_deref(), reset) {
+            (Some("earliest"), _) => OffsetAt::Earliest,
+            (Some("latest"), _) => OffsetAt::Latest,
+            (Some(number), _) => {
+                let offset = number.parse::<i64>().ok().filter(|offset| *offset >= 0);
+                let wrong = || Failure::new(code::USAGE, format!("--offset {number}: earliest, latest or a number"));
+                let offset = offset.ok_or_else(wrong)?;
+                return Ok(partitions.into_iter().map(|partition| (partition, offset)).collect());
+            }
+            (None, Some((_, value))) if value == "earliest" => OffsetAt::Earliest,
+            (None, _) if self.from_beginning => OffsetAt::Earliest,
+            (None, _) => OffsetAt::Latest,
+        };
         let wanted = partitions.iter().map(|partition| (*partition, at)).collect::<Vec<_>>();
-        let listed = client.list_offsets(&self.topic, &wanted, self.isolation_level).await;
+        let listed = client.list_offsets(topic, &wanted, self.isolation_level).await;
         let listed = listed.map_err(|error| failure(&error))?;
         let mut start =
             listed.iter().map(|(partition, found)| (*partition, found.offset.unwrap_or(0))).collect::<BTreeMap<_, _>>();
-        if let Some(group) = &self.group {
-            let asked = [(self.topic.clone(), partitions)];
-            let committed = client.committed_offsets(group, &asked).await.map_err(|error| failure(&error))?;
+        if let (Some(group), None) = (self.cluster_group(), &self.offset) {
+            let asked = [(topic.to_owned(), partitions)];
+            let committed = client.committed_offsets(&group, &asked).await.map_err(|error| failure(&error))?;
             start.extend(committed.iter().filter_map(|one| Some((one.partition, one.offset?))));
         }
         Ok(start.into_iter().collect())
     }
 
-    async fn read(&self, client: &Client, consumer: &mut Consumer, reading: &mut Reading) -> Result<End, Failure> {
+    async fn read(&self, source: &mut Source, reading: &mut Reading) -> Result<End, Failure> {
         let on =
             |kind| signal(kind).map_err(|error| Failure::new(code::FAILED, format!("cannot watch signals: {error}")));
         let (mut interrupt, mut terminate): (Signal, Signal) =
@@ -128,56 +301,137 @@ impl ConsumeArgs {
                     None => std::future::pending().await,
                 }
             };
-            let fetched = tokio::select! {
-                fetched = consumer.next() => fetched.map_err(|error| failure(&error))?,
+            let came = tokio::select! {
+                came = source.next() => came.map_err(|error| failure(&error))?,
                 () = patience => return Ok(End::Done),
                 _ = interrupt.recv() => return Ok(End::Done),
                 _ = terminate.recv() => return Ok(End::Terminated),
             };
             let before = reading.printed;
-            if !reading.print(fetched)? {
+            if let Some(fetched) = reading.take(came).await?
+                && !reading.print(fetched)?
+            {
                 return Ok(End::NoReader);
             }
             if reading.printed > before {
                 silent_since = Instant::now();
             }
             if commit_at <= Instant::now() {
-                self.commit(client, reading).await?;
+                if let Err(failure) = commit(reading).await {
+                    // A rebalance is on its way, or the coordinator is: what is owned is committed again.
+                    log::warn!("{}", failure.message);
+                }
                 commit_at = Instant::now() + COMMIT_EVERY;
             }
         }
         Ok(End::Done)
     }
+}
 
-    async fn commit(&self, client: &Client, reading: &Reading) -> Result<(), Failure> {
-        let Some(group) = &self.group else { return Ok(()) };
-        let topic: Arc<str> = self.topic.as_str().into();
-        let offset = |(partition, offset): (&i32, &i64)| OffsetToCommit {
-            topic: Arc::clone(&topic),
-            partition: *partition,
-            offset: *offset,
-            leader_epoch: None,
-            metadata: String::new(),
-        };
-        let offsets = reading.positions.iter().map(offset).collect::<Vec<_>>();
-        client.commit_offsets(group, &offsets).await.map_err(|error| failure(&error))
+/// Where records come from.
+enum Source {
+    Assigned(Box<Consumer>),
+    Member(Box<GroupConsumer>),
+}
+
+/// What came.
+enum Came {
+    Records(Fetched),
+    Group(GroupEvent),
+}
+
+impl Source {
+    async fn next(&mut self) -> Result<Came, Error> {
+        match self {
+            Self::Assigned(consumer) => consumer.next().await.map(Came::Records),
+            Self::Member(member) => member.next().await.map(Came::Group),
+        }
     }
+}
+
+/// Commits what was printed, if there is a group to commit to.
+async fn commit(reading: &Reading) -> Result<(), Failure> {
+    let offset = |((topic, partition), offset): (&(Arc<str>, i32), &i64)| OffsetToCommit {
+        topic: Arc::clone(topic),
+        partition: *partition,
+        offset: *offset,
+        leader_epoch: None,
+        metadata: String::new(),
+    };
+    let offsets = reading.positions.iter().map(offset).collect::<Vec<_>>();
+    if offsets.is_empty() {
+        return Ok(());
+    }
+    let committed = match (&reading.membership, &reading.outside) {
+        (Some((committer, Some(generation))), _) => committer.commit(generation, &offsets).await,
+        (_, Some((client, group))) => client.commit_offsets(group, &offsets).await,
+        _ => Ok(()),
+    };
+    committed.map_err(|error| failure(&error))
 }
 
 /// How far printing is.
 struct Reading {
     /// Partition and the next offset to print.
-    positions: BTreeMap<i32, i64>,
+    positions: BTreeMap<(Arc<str>, i32), i64>,
     /// Records that may still be printed.
     left: u64,
     printed: u64,
     decompressor: Decompressor,
+    printer: Printer,
+    skip_errors: bool,
+    /// As whom to commit: the generation that was last heard of.
+    membership: Option<(GroupCommitter, Option<Generation>)>,
+    /// The group to commit to without being a member.
+    outside: Option<(Client, String)>,
 }
 
 impl Reading {
-    /// Prints the values, a line each; says whether anybody reads them.
+    /// Follows the membership; gives back the records, if any came.
+    async fn take(&mut self, came: Came) -> Result<Option<Fetched>, Failure> {
+        let event = match came {
+            Came::Records(fetched) => return Ok(Some(fetched)),
+            Came::Group(event) => event,
+        };
+        match event {
+            GroupEvent::Records { fetched, generation } => {
+                self.enter(generation);
+                return Ok(Some(fetched));
+            }
+            GroupEvent::Assigned { generation, partitions } => {
+                self.enter(generation);
+                for one in partitions {
+                    if let Some(position) = one.position {
+                        self.positions.insert((one.topic, one.partition), position.offset);
+                    }
+                }
+            }
+            GroupEvent::Revoked { generation, partitions } => {
+                self.enter(generation);
+                commit(self).await?;
+                self.forget(partitions);
+            }
+            GroupEvent::Lost { partitions } => self.forget(partitions),
+        }
+        Ok(None)
+    }
+
+    fn enter(&mut self, generation: Generation) {
+        if let Some((_, known)) = &mut self.membership {
+            *known = Some(generation);
+        }
+    }
+
+    fn forget(&mut self, partitions: Vec<TopicPartition>) {
+        for gone in partitions {
+            self.positions.remove(&(gone.topic, gone.partition));
+        }
+    }
+
+    /// Prints the records; says whether anybody reads them.
     fn print(&mut self, mut fetched: Fetched) -> Result<bool, Failure> {
         let mut text = Vec::new();
+        let key = (fetched.topic.clone(), fetched.partition);
         let mut read_all = || -> Result<(), Failure> {
             while self.left > 0 {
                 let records = fetched.next_records(&mut self.decompressor).map_err(|error| failure(&error))?;
@@ -188,17 +442,28 @@ impl Reading {
                         return Ok(());
                     }
                     let record = record.map_err(|error| Failure::new(code::FAILED, error.to_string()))?;
-                    // A missing value is printed as Java prints it.
-                    text.extend_from_slice(record.value.unwrap_or(b"null"));
-                    text.push(b'\n');
+                    let printed = match &self.printer {
+                        Printer::Nothing => Ok(()),
+                        Printer::Text(format) => format.write(&mut text, key.1, &record),
+                        Printer::Json => format::as_json(&key.0, key.1, &record)
+                            .map(|value| text.extend_from_slice(format!("{value}\n").as_bytes())),
+                    };
+                    match printed {
+                        Ok(()) => {}
+                        Err(why) if self.skip_errors => log::warn!("topic {:?} partition {}: {why}", key.0, key.1),
+                        Err(why) => {
+                            let why = format!("topic {:?} partition {}: {why}", key.0, key.1);
+                            return Err(Failure::new(code::FAILED, why).advise("--skip-message-on-error steps over it"));
+                        }
+                    }
                     self.left -= 1;
                     self.printed += 1;
-                    self.positions.insert(fetched.partition, record.offset + 1);
+                    self.positions.insert(key.clone(), record.offset + 1);
                 }
-                self.positions.insert(fetched.partition, fetched.position());
+                self.positions.insert(key.clone(), fetched.position());
             }
             if self.left > 0 {
-                self.positions.insert(fetched.partition, fetched.position());
+                self.positions.insert(key.clone(), fetched.position());
             }
             Ok(())
         };

@@ -1,21 +1,33 @@
-//! `forebay kafka`: what kafka-topics.sh, kafka-console-producer.sh, kafka-console-consumer.sh and kafka-consumer-groups.sh do,
-//! with their spelling of options, and the layouts of Kafka 1.0.1.
+//! `forebay kafka`: what Kafka's own scripts do, with their spelling of options and, release by release, their layouts.
 
+mod acls;
+mod compat;
+mod configs;
 mod consume;
+mod format;
 mod groups;
+mod java_order;
 mod layout;
 mod lines;
+mod log_dirs;
+mod offsets;
 mod produce;
 mod properties;
+mod records;
 mod topics;
+mod zookeeper;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::Failure;
+use regex_lite::Regex;
+use serde_json::Value;
+
 use super::failure::code;
+use super::{Failure, out};
 use crate::kafka::{Client, ClientConfig, Error, ErrorKind};
+use compat::{Compat, Release};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct KafkaArgs {
@@ -24,15 +36,35 @@ pub(super) struct KafkaArgs {
 }
 
 #[derive(Debug, clap::Subcommand)]
+#[command(infer_long_args = true)]
 enum KafkaCommand {
-    /// Create, list, describe and delete topics
+    /// Create, list, describe, change and delete topics (kafka-topics.sh)
+    #[command(infer_long_args = true)]
     Topics(topics::TopicsArgs),
-    /// Write each line of standard input as a record; an empty line is an empty value
+    /// Write each line of standard input as a record; an empty line is an empty value (kafka-console-producer.sh)
+    #[command(infer_long_args = true)]
     Produce(produce::ProduceArgs),
-    /// Print the values of a topic's records
+    /// Print the records of topics (kafka-console-consumer.sh)
+    #[command(infer_long_args = true)]
     Consume(consume::ConsumeArgs),
-    /// List and describe consumer groups
+    /// List, describe, reset and delete consumer groups (kafka-consumer-groups.sh)
+    #[command(infer_long_args = true)]
     Groups(groups::GroupsArgs),
+    /// Offsets of partitions: the end, the start, or at a time (kafka-get-offsets.sh)
+    #[command(infer_long_args = true)]
+    Offsets(offsets::OffsetsArgs),
+    /// Describe and change configuration, and users of SCRAM (kafka-configs.sh)
+    #[command(infer_long_args = true)]
+    Configs(configs::ConfigsArgs),
+    /// Who may do what (kafka-acls.sh)
+    #[command(infer_long_args = true)]
+    Acls(acls::AclsArgs),
+    /// Delete records below an offset (kafka-delete-records.sh)
+    #[command(infer_long_args = true)]
+    DeleteRecords(records::DeleteRecordsArgs),
+    /// What lies in the brokers' folders (kafka-log-dirs.sh)
+    #[command(infer_long_args = true)]
+    LogDirs(log_dirs::LogDirsArgs),
 }
 
 impl KafkaArgs {
@@ -42,11 +74,16 @@ impl KafkaArgs {
             KafkaCommand::Produce(args) => args.run().await,
             KafkaCommand::Consume(args) => args.run().await,
             KafkaCommand::Groups(args) => args.run().await,
+            KafkaCommand::Offsets(args) => args.run().await,
+            KafkaCommand::Configs(args) => args.run().await,
+            KafkaCommand::Acls(args) => args.run().await,
+            KafkaCommand::DeleteRecords(args) => args.run().await,
+            KafkaCommand::LogDirs(args) => args.run().await,
         }
     }
 }
 
-/// Which cluster.
+/// Which cluster, and how to print.
 #[derive(Debug, clap::Args)]
 struct ClusterArgs {
     /// Brokers to start from
@@ -55,7 +92,8 @@ struct ClusterArgs {
         alias = "broker-list",
         value_name = "HOST:PORT,...",
         value_delimiter = ',',
-        env = "FOREBAY_BOOTSTRAP_SERVER"
+        env = "FOREBAY_BOOTSTRAP_SERVER",
+        help_heading = CLUSTER
     )]
     bootstrap_server: Vec<String>,
     /// Properties of the client, such as security.protocol, sasl.jaas.config or ssl.ca.location: a file as Kafka's tools take it
@@ -63,42 +101,98 @@ struct ClusterArgs {
         long,
         aliases = ["consumer.config", "consumer-config", "producer.config", "producer-config"],
         value_name = "FILE",
-        env = "FOREBAY_COMMAND_CONFIG"
+        env = "FOREBAY_COMMAND_CONFIG",
+        help_heading = CLUSTER
     )]
     command_config: Option<PathBuf>,
-    /// Not supported
-    #[arg(long, value_name = "HOST:PORT/CHROOT", hide = true)]
+    /// One property of the client; may be repeated
+    #[arg(
+        long,
+        aliases = ["producer-property", "command-property"],
+        value_name = "NAME=VALUE",
+        value_parser = properties::pair,
+        help_heading = CLUSTER
+    )]
+    consumer_property: Vec<(String, String)>,
+    /// Look the brokers up in ZooKeeper; everything else goes to the brokers
+    #[arg(long, value_name = "HOST:PORT/CHROOT", help_heading = CLUSTER)]
     zookeeper: Option<String>,
-    /// How long to try before giving up, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    timeout: u64,
+    /// How long to try before giving up, in seconds (by a script's name: in milliseconds)
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400_000), help_heading = CLUSTER)]
+    timeout: Option<u64>,
+    /// Print as the tools of this release of Kafka do: 1.0.1, 2.8, 4, or auto for the brokers' own
+    /// [default: the newest; by a script's name: auto]
+    #[arg(long, value_name = "RELEASE", env = "FOREBAY_KAFKA_COMPAT", help_heading = OUTPUT)]
+    compat: Option<Compat>,
+    /// text or json
+    #[arg(short = 'o', long, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"], help_heading = OUTPUT)]
+    output: String,
+    /// Called by a script's name
+    #[arg(long, hide = true)]
+    as_script: bool,
+}
+
+const CLUSTER: &str = "Cluster";
+const OUTPUT: &str = "Output";
+
+/// A cluster that is connected to, and how to print what it says.
+#[derive(Debug)]
+struct Cluster {
+    client: Client,
+    /// Whose layouts.
+    release: Release,
+    json: bool,
 }
 
 impl ClusterArgs {
     /// Connects.
     ///
     /// # Errors
-    /// A command line that names no broker, or ZooKeeper; a cluster that cannot be reached.
-    async fn connect(&self) -> Result<Client, Failure> {
-        if let Some(zookeeper) = &self.zookeeper {
-            let why = format!("--zookeeper {zookeeper}: forebay speaks to the brokers and not to ZooKeeper");
-            let advice = "give a broker instead: --bootstrap-server HOST:9092";
-            return Err(Failure::new(code::USAGE, why).advise(advice));
-        }
-        if self.bootstrap_server.is_empty() {
-            let why = "no broker given";
-            return Err(Failure::new(code::USAGE, why).advise("--bootstrap-server HOST:9092"));
-        }
+    /// A command line that names no broker; a cluster, or a ZooKeeper, that cannot be reached.
+    async fn connect(&self) -> Result<Cluster, Failure> {
         let mut config = ClientConfig::new(&self.bootstrap_server);
         if let Some(file) = &self.command_config {
             properties::apply(file, &mut config)?;
         }
+        for (name, value) in &self.consumer_property {
+            properties::set(name, value, "--consumer-property", &mut config)?;
+        }
+        let unit: fn(u64) -> Duration = if self.as_script { Duration::from_millis } else { Duration::from_secs };
+        let patience = self.timeout.map_or(Duration::from_secs(30), unit);
         // The command line goes over the file.
-        config.bootstrap = ClientConfig::new(&self.bootstrap_server).bootstrap;
-        config.retries_deadline = Duration::from_secs(self.timeout);
+        if !self.bootstrap_server.is_empty() {
+            config.bootstrap = ClientConfig::new(&self.bootstrap_server).bootstrap;
+        } else if let Some(address) = &self.zookeeper {
+            config.bootstrap =
+                zookeeper::brokers(address, config.security.protocol, patience.min(Duration::from_secs(10))).await?;
+        } else if config.bootstrap.is_empty() {
+            let why = "no broker given";
+            return Err(
+                Failure::new(code::USAGE, why).advise("--bootstrap-server HOST:9092, or --zookeeper HOST:2181/CHROOT")
+            );
+        }
+        config.retries_deadline = patience;
         config.bootstrap_deadline = config.bootstrap_deadline.min(config.retries_deadline);
-        Client::connect(config).await.map_err(|error| failure(&error))
+        let client = Client::connect(config).await.map_err(|error| failure(&error))?;
+        let release = match self.compat {
+            Some(Compat::Like(release)) => release,
+            None if !self.as_script => Release::NEWEST,
+            None | Some(Compat::Auto) => Release::of(&client.api_versions().await.map_err(|error| failure(&error))?),
+        };
+        Ok(Cluster { client, release, json: self.output == "json" })
     }
+}
+
+/// Prints a value as one line of JSON.
+fn print_json(value: &Value) {
+    out::data(&format!("{value}\n"));
+}
+
+/// A pattern of topic names as Kafka's tools take it: a regular expression that must meet the whole name; commas part several.
+fn topic_pattern(text: &str) -> Result<Regex, Failure> {
+    let pattern = text.trim().trim_matches('"').trim_matches('\'').replace(',', "|").replace(' ', "");
+    Regex::new(&format!("^(?:{pattern})$"))
+        .map_err(|error| Failure::new(code::USAGE, format!("{text:?} is no pattern of topic names: {error}")))
 }
 
 /// A client's error with its exit code, and a next step where there is one to name.
@@ -112,5 +206,18 @@ fn failure(error: &Error) -> Failure {
         ErrorKind::OffsetOutOfRange { .. } | ErrorKind::TopicDeleted => failure(code::SAFETY_STOP),
         ErrorKind::Config => failure(code::CONFIG),
         _ => failure(code::FAILED),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn patterns_meet_whole_names() {
+        let pattern = topic_pattern("a.*, b").unwrap();
+        assert!(pattern.is_match("abc") && pattern.is_match("b") && !pattern.is_match("bc") && !pattern.is_match("xa"));
+        assert!(topic_pattern("a(").is_err());
     }
 }

@@ -1,112 +1,197 @@
-//! `forebay kafka produce`.
+//! `forebay kafka produce`: what kafka-console-producer.sh does.
 
+use std::collections::VecDeque;
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use tokio::sync::mpsc::Receiver;
-use tokio::task::JoinSet;
 
-use super::{ClusterArgs, failure, lines};
-use crate::cli::Failure;
+use super::{ClusterArgs, failure, lines, properties};
 use crate::cli::failure::code;
-use crate::kafka::record::{BatchBuilder, BatchOptions, Codec};
-use crate::kafka::{Acks, Client};
+use crate::cli::{Failure, out};
+use crate::kafka::record::Codec;
+use crate::kafka::{Delivery, Producer, ProducerConfig, ProducerRecord, RecordHeader};
 
-/// Values are gathered for at most so long before they are sent.
-const LINGER: Duration = Duration::from_millis(20);
-/// Values gathered at most, in bytes and in number, for all partitions together.
-const GATHERED_BYTES_MAX: usize = 512 * 1024;
-const GATHERED_RECORDS_MAX: usize = 10_000;
+/// Records whose outcome has not been looked at.
+const WAITING_MAX: usize = 10_000;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  forebay kafka produce --bootstrap-server h:9092 --topic t < lines.txt
+  forebay kafka produce --bootstrap-server h:9092 --topic t --property parse.key=true --property key.separator=:
+  forebay kafka produce --bootstrap-server h:9092 --topic t --producer-property linger.ms=50 --compression-codec zstd")]
 pub(super) struct ProduceArgs {
     #[command(flatten)]
     cluster: ClusterArgs,
     /// The topic
     #[arg(long, value_name = "NAME")]
     topic: String,
-    /// Write to this partition only; without it, to all in turn
+    /// Write to this partition only; without it, by key, and what has no key to all in turn
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
     partition: Option<i32>,
-    /// Compression: none, gzip, snappy, lz4 or zstd
-    #[arg(long, value_name = "CODEC", default_value = "none", value_parser = parse_codec)]
-    compression_codec: Codec,
+    /// Compression: none, gzip, snappy, lz4 or zstd; gzip when none is named
+    #[arg(long, value_name = "CODEC", num_args = 0..=1, default_missing_value = "gzip", value_parser = parse_codec)]
+    compression_codec: Option<Codec>,
+    /// How lines are read: parse.key, key.separator, parse.headers, headers.delimiter, headers.separator, headers.key.separator,
+    /// null.marker, ignore.error; may be repeated
+    #[arg(long, alias = "reader-property", value_name = "NAME=VALUE", value_parser = properties::pair)]
+    property: Vec<(String, String)>,
+    /// Who must have a record: all, 1 or 0
+    #[arg(long, value_name = "ACKS", allow_negative_numbers = true)]
+    request_required_acks: Option<String>,
+    /// Wait for each record before the next is sent
+    #[arg(long)]
+    sync: bool,
 }
 
 fn parse_codec(name: &str) -> Result<Codec, String> {
-    match name {
-        "none" => Ok(Codec::None),
-        "gzip" => Ok(Codec::Gzip),
-        "snappy" => Ok(Codec::Snappy),
-        "lz4" => Ok(Codec::Lz4),
-        "zstd" => Ok(Codec::Zstd),
-        _ => Err("one of none, gzip, snappy, lz4, zstd".to_owned()),
-    }
+    Codec::ALL
+        .into_iter()
+        .find(|codec| codec.name() == name)
+        .ok_or_else(|| "one of none, gzip, snappy, lz4, zstd".to_owned())
 }
 
 impl ProduceArgs {
     pub(super) async fn run(self) -> Result<ExitCode, Failure> {
-        let client = self.cluster.connect().await?;
+        let client = self.cluster.connect().await?.client;
         let topic = client.topic(&self.topic).await.map_err(|error| failure(&error))?;
-        let mut turn = match self.partition {
-            Some(one) if topic.partitions.iter().any(|partition| partition.partition == one) => Turn::only(one),
-            Some(one) => {
-                let why =
-                    format!("topic {:?} has no partition {one}, but 0 to {}", self.topic, topic.partitions.len() - 1);
-                return Err(Failure::new(code::USAGE, why));
+        if let Some(one) = self.partition
+            && !topic.partitions.iter().any(|partition| partition.partition == one)
+        {
+            let last = topic.partitions.len().saturating_sub(1);
+            return Err(Failure::new(
+                code::USAGE,
+                format!("topic {:?} has no partition {one}, but 0 to {last}", self.topic),
+            ));
+        }
+        let producer = Producer::new(&client, self.config()?).map_err(|error| failure(&error))?;
+        let format = LineFormat::new(&self.property);
+        let mut turn = Turn::over(topic.partitions.iter().map(|partition| partition.partition).collect());
+        let prompt = || {
+            if std::io::stdin().is_terminal() {
+                out::data(">");
             }
-            None => Turn::over(topic.partitions.iter().map(|partition| partition.partition).collect()),
         };
         let mut input = lines::read(std::io::BufReader::new(std::io::stdin()));
-        while let Some(values) = gather(&mut input).await? {
-            self.send(&client, turn.deal(values)).await?;
+        let mut waiting: VecDeque<Delivery> = VecDeque::new();
+        let mut number = 0_u64;
+        prompt();
+        while let Some(line) = input.recv().await {
+            number = number.saturating_add(1);
+            let failed = |why: String| Failure::new(code::FAILED, why);
+            let mut record = format.part(&self.topic, number, line.map_err(failed)?).map_err(failed)?;
+            record.partition = self.partition;
+            if record.partition.is_none() && record.key.is_none() {
+                record.partition = turn.take();
+            }
+            if self.sync {
+                producer.send_and_wait(record).await.map_err(|error| failure(&error))?;
+            } else {
+                waiting.push_back(producer.send(record).await.map_err(|error| failure(&error))?);
+            }
+            while waiting.len() > WAITING_MAX {
+                if let Some(delivery) = waiting.pop_front() {
+                    delivery.await.map_err(|error| failure(&error))?;
+                }
+            }
+            prompt();
         }
+        producer.flush().await;
+        for delivery in waiting {
+            delivery.await.map_err(|error| failure(&error))?;
+        }
+        producer.close().await.map_err(|error| failure(&error))?;
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Writes one batch to each partition, all at once, and waits for every answer: so the order within a partition is
-    /// that of the input.
-    async fn send(&self, client: &Client, dealt: Vec<(i32, Vec<Vec<u8>>)>) -> Result<(), Failure> {
-        let now_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
-        let now_ms = i64::try_from(now_ms).unwrap_or(i64::MAX);
-        let mut sending = JoinSet::new();
-        for (partition, values) in dealt {
-            let mut batch =
-                BatchBuilder::new(BatchOptions { codec: self.compression_codec, ..BatchOptions::default() });
-            for value in &values {
-                batch.push(now_ms, None, Some(value), &[]);
-            }
-            let batch = batch.finish(0).map_err(|error| Failure::new(code::FAILED, error.to_string()))?;
-            let (client, topic) = (client.clone(), self.topic.clone());
-            sending.spawn(async move { client.produce(&topic, partition, Bytes::from(batch), Acks::All).await });
+    /// What the options and the properties of the command line say.
+    fn config(&self) -> Result<ProducerConfig, Failure> {
+        let mut config = ProducerConfig::default();
+        let acks = self.request_required_acks.iter().map(|acks| ("acks", acks.as_str()));
+        let given = self.cluster.consumer_property.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        for (name, value) in acks.chain(given) {
+            config.set_property(name, value).map_err(|error| Failure::new(code::CONFIG, error.to_string()))?;
         }
-        while let Some(sent) = sending.join_next().await {
-            let sent = sent.map_err(|error| Failure::new(code::BUG, error.to_string()))?;
-            sent.map_err(|error| failure(&error))?;
-        }
-        Ok(())
+        config.codec = self.compression_codec.unwrap_or(config.codec);
+        Ok(config)
     }
 }
 
-/// The next values: everything that comes within a short while of the first, up to a bound. `None` at the end.
-async fn gather(input: &mut Receiver<Result<Vec<u8>, String>>) -> Result<Option<Vec<Vec<u8>>>, Failure> {
-    let failed = |why: String| Failure::new(code::FAILED, why);
-    let Some(first) = input.recv().await else { return Ok(None) };
-    let mut values = vec![first.map_err(failed)?];
-    let mut bytes = values.iter().map(Vec::len).sum::<usize>();
-    let until = tokio::time::Instant::now() + LINGER;
-    while bytes < GATHERED_BYTES_MAX && values.len() < GATHERED_RECORDS_MAX {
-        match tokio::time::timeout_at(until, input.recv()).await {
-            Ok(Some(value)) => {
-                let value = value.map_err(failed)?;
-                bytes += value.len();
-                values.push(value);
-            }
-            Ok(None) | Err(_) => break,
+/// How a line becomes a record (`LineMessageReader`).
+#[derive(Clone, Debug)]
+struct LineFormat {
+    key: bool,
+    headers: bool,
+    lenient: bool,
+    key_separator: Vec<u8>,
+    headers_delimiter: Vec<u8>,
+    headers_separator: String,
+    header_key_separator: String,
+    null: Option<Vec<u8>>,
+}
+
+impl LineFormat {
+    fn new(properties: &[(String, String)]) -> Self {
+        let find =
+            |name: &str| properties.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+        let flag = |name: &str| find(name).is_some_and(|value| value.trim().eq_ignore_ascii_case("true"));
+        let text = |name: &str, default: &str| find(name).unwrap_or_else(|| default.to_owned());
+        Self {
+            key: flag("parse.key"),
+            headers: flag("parse.headers"),
+            lenient: flag("ignore.error"),
+            key_separator: text("key.separator", "\t").into_bytes(),
+            headers_delimiter: text("headers.delimiter", "\t").into_bytes(),
+            headers_separator: text("headers.separator", ","),
+            header_key_separator: text("headers.key.separator", ":"),
+            null: find("null.marker").map(String::into_bytes),
         }
     }
-    Ok(Some(values))
+
+    /// # Errors
+    /// A line without the separator that it is to have.
+    fn part(&self, topic: &str, number: u64, line: Vec<u8>) -> Result<ProducerRecord, String> {
+        let mut record = ProducerRecord::new(topic);
+        let mut rest = Bytes::from(line);
+        if self.headers {
+            let headers = self.split(&mut rest, &self.headers_delimiter, "headers", number)?;
+            let headers =
+                headers.filter(|headers| Some(headers.as_ref()) != self.null.as_deref() && !headers.is_empty());
+            if let Some(headers) = headers {
+                let text = String::from_utf8_lossy(&headers).into_owned();
+                for pair in text.split(self.headers_separator.as_str()) {
+                    let (key, value) = match pair.split_once(self.header_key_separator.as_str()) {
+                        Some((key, value)) => (key, Some(value)),
+                        None if self.lenient => (pair, None),
+                        None => return Err(format!("line {number}: no header key separator in {pair:?}")),
+                    };
+                    let value = value.map(|value| Bytes::copy_from_slice(value.as_bytes()));
+                    record.headers.push(RecordHeader { key: key.to_owned(), value });
+                }
+            }
+        }
+        if self.key {
+            record.key = self.split(&mut rest, &self.key_separator, "key", number)?;
+            record.key = record.key.filter(|key| Some(key.as_ref()) != self.null.as_deref());
+        }
+        record.value = Some(rest).filter(|value| Some(value.as_ref()) != self.null.as_deref());
+        Ok(record)
+    }
+
+    /// What stands before the separator, which is taken off; none in a line without it, if that is no error.
+    fn split(&self, rest: &mut Bytes, separator: &[u8], what: &str, number: u64) -> Result<Option<Bytes>, String> {
+        let at = rest.windows(separator.len().max(1)).position(|window| window == separator);
+        match at {
+            Some(at) => {
+                let before = rest.split_to(at);
+                drop(rest.split_to(separator.len()));
+                Ok(Some(before))
+            }
+            None if self.lenient => Ok(None),
+            None => Err(format!("no {what} separator found on line {number}")),
+        }
+    }
 }
 
 /// Whose turn it is: values without a key go to the partitions one after the other.
@@ -121,35 +206,52 @@ impl Turn {
         Self { partitions, next: 0 }
     }
 
-    fn only(partition: i32) -> Self {
-        Self::over(vec![partition])
-    }
-
-    /// Shares `values` out; each partition keeps their order.
-    fn deal(&mut self, values: Vec<Vec<u8>>) -> Vec<(i32, Vec<Vec<u8>>)> {
-        let mut dealt = std::collections::BTreeMap::<i32, Vec<Vec<u8>>>::new();
-        for value in values {
-            let index = self.next.checked_rem(self.partitions.len()).unwrap_or(0);
-            self.next = index + 1;
-            if let Some(partition) = self.partitions.get(index) {
-                dealt.entry(*partition).or_default().push(value);
-            }
-        }
-        dealt.into_iter().collect()
+    fn take(&mut self) -> Option<i32> {
+        let index = self.next.checked_rem(self.partitions.len())?;
+        self.next = index.wrapping_add(1);
+        self.partitions.get(index).copied()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
+    fn lines(properties: &[(&str, &str)]) -> LineFormat {
+        let properties: Vec<_> =
+            properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        LineFormat::new(&properties)
+    }
+
+    fn parted(format: &LineFormat, line: &str) -> Result<(Option<String>, Option<String>, usize), String> {
+        let text = |bytes: Option<Bytes>| bytes.map(|bytes| String::from_utf8(bytes.to_vec()).unwrap());
+        format
+            .part("t", 1, line.as_bytes().to_vec())
+            .map(|record| (text(record.key), text(record.value), record.headers.len()))
+    }
+
     #[test]
-    fn partitions_take_turns_over_several_rounds() {
+    fn partitions_take_turns() {
         let mut turn = Turn::over(vec![0, 1, 2]);
-        let values = |texts: &[&str]| texts.iter().map(|text| text.as_bytes().to_vec()).collect::<Vec<_>>();
-        assert_eq!(turn.deal(values(&["a", "b"])), [(0, values(&["a"])), (1, values(&["b"]))]);
-        let expected = [(0, values(&["d"])), (1, values(&["e"])), (2, values(&["c", "f"]))];
-        assert_eq!(turn.deal(values(&["c", "d", "e", "f"])), expected);
-        assert_eq!(Turn::only(7).deal(values(&["a", "b"])), [(7, values(&["a", "b"]))]);
+        assert_eq!([turn.take(), turn.take(), turn.take(), turn.take()], [Some(0), Some(1), Some(2), Some(0)]);
+        assert_eq!(Turn::over(Vec::new()).take(), None);
+    }
+
+    #[test]
+    fn lines_are_parted_as_the_console_producer_does() {
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(parted(&lines(&[]), "a\tb"), Ok((None, some("a\tb"), 0)));
+        let keyed = lines(&[("parse.key", "true")]);
+        assert_eq!(parted(&keyed, "a\tb\tc"), Ok((some("a"), some("b\tc"), 0)));
+        assert!(parted(&keyed, "ab").unwrap_err().contains("line 1"));
+        let lenient = lines(&[("parse.key", "true"), ("key.separator", "="), ("ignore.error", "true")]);
+        assert_eq!(
+            (parted(&lenient, "ab"), parted(&lenient, "k=")),
+            (Ok((None, some("ab"), 0)), Ok((some("k"), some(""), 0)))
+        );
+        let all = lines(&[("parse.key", "true"), ("parse.headers", "true"), ("null.marker", "NULL")]);
+        assert_eq!(parted(&all, "h1:v1,h2:v2\tk\tNULL"), Ok((some("k"), None, 2)));
+        assert_eq!(parted(&all, "NULL\tNULL\tv"), Ok((None, some("v"), 0)));
     }
 }

@@ -5,22 +5,39 @@ use std::path::Path;
 use crate::cli::Failure;
 use crate::cli::connection::read;
 use crate::cli::failure::code;
-use crate::kafka::{ClientConfig, ConsumerConfig, ErrorKind};
+use crate::kafka::{ClientConfig, ConsumerConfig, ErrorKind, ProducerConfig};
 
 /// Sets what the file says. A property that is not the client's is named in a warning, since such files are shared with
 /// Java programs.
 pub(super) fn apply(file: &Path, config: &mut ClientConfig) -> Result<(), Failure> {
     let text = read(file)?;
     for (name, value) in parse(&text) {
-        let taken = config.set_property(&name, &value).map_err(|error| {
-            let code = if error.kind() == ErrorKind::Auth { code::NO_PERMISSION } else { code::CONFIG };
-            Failure::new(code, format!("{}: {error}", file.display()))
-        })?;
-        if !taken && !ConsumerConfig::default().set_property(&name, &value).unwrap_or(false) {
-            log::warn!("{}: property {name} is not known and has no effect", file.display());
-        }
+        set(&name, &value, &file.display().to_string(), config)?;
     }
     Ok(())
+}
+
+/// Sets one property; `origin` is where it comes from.
+pub(super) fn set(name: &str, value: &str, origin: &str, config: &mut ClientConfig) -> Result<(), Failure> {
+    let taken = config.set_property(name, value).map_err(|error| {
+        let code = if error.kind() == ErrorKind::Auth { code::NO_PERMISSION } else { code::CONFIG };
+        Failure::new(code, format!("{origin}: {error}"))
+    })?;
+    let of_consumer = ConsumerConfig::default().set_property(name, value).unwrap_or(false);
+    let of_producer = ProducerConfig::default().set_property(name, value).unwrap_or(true);
+    if !taken && !of_consumer && !of_producer && !OTHERS.contains(&name) {
+        log::warn!("{origin}: property {name} is not known and has no effect");
+    }
+    Ok(())
+}
+
+/// Properties that a command reads itself.
+const OTHERS: &[&str] = &["group.id", "auto.offset.reset", "enable.auto.commit", "auto.commit.interval.ms"];
+
+/// `NAME=VALUE` of the command line.
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("NAME=VALUE expected")?;
+    Ok((name.trim().to_owned(), value.to_owned()))
 }
 
 /// Names and values of Java's `Properties` format: comments begin with `#` or `!`, a backslash at the end of a line joins the

@@ -9,9 +9,12 @@ use crate::wire::DecodeError;
 
 use super::shape::Shape;
 use super::{
-    AddOffsetsToTxnCall, AddPartitionsToTxnCall, ApiKey, ApiVersionsCall, Call, ConsumerHeartbeatCall, CreateTopicCall,
-    DeleteTopicCall, DescribeGroupsCall, EndTxnCall, EpochEndCall, FetchCall, FindCoordinatorCall, HeartbeatCall,
-    InitProducerIdCall, JoinGroupCall, LeaveGroupCall, ListGroupsCall, ListOffsetsCall, MetadataCall, OffsetCommitCall,
+    AddOffsetsToTxnCall, AddPartitionsToTxnCall, AlterConfigsCall, AlterScramUsersCall, ApiKey, ApiVersionsCall, Call,
+    ConsumerGroupDescribeCall, ConsumerHeartbeatCall, CreateAclsCall, CreatePartitionsCall, CreateTopicCall,
+    DeleteAclsCall, DeleteGroupsCall, DeleteRecordsCall, DeleteTopicCall, DescribeAclsCall, DescribeConfigsCall,
+    DescribeGroupsCall, DescribeLogDirsCall, DescribeScramUsersCall, DescribeTopicPartitionsCall, EndTxnCall,
+    EpochEndCall, FetchCall, FindCoordinatorCall, HeartbeatCall, IncrementalAlterConfigsCall, InitProducerIdCall,
+    JoinGroupCall, LeaveGroupCall, ListGroupsCall, ListOffsetsCall, MetadataCall, OffsetCommitCall, OffsetDeleteCall,
     OffsetFetchCall, ProduceCall, SaslAuthenticateCall, SaslHandshakeCall, SyncGroupCall, TxnOffsetCommitCall, admin,
     coordinator, group, metadata, offset_fetch,
 };
@@ -50,6 +53,21 @@ pub fn decode_answer(api: ApiKey, version: i16, body: Bytes) -> Result<(), Decod
         ApiKey::TxnOffsetCommit => read::<TxnOffsetCommitCall>,
         ApiKey::SaslAuthenticate => read::<SaslAuthenticateCall>,
         ApiKey::ConsumerGroupHeartbeat => read::<ConsumerHeartbeatCall>,
+        ApiKey::DeleteRecords => read::<DeleteRecordsCall>,
+        ApiKey::DescribeAcls => read::<DescribeAclsCall>,
+        ApiKey::CreateAcls => read::<CreateAclsCall>,
+        ApiKey::DeleteAcls => read::<DeleteAclsCall>,
+        ApiKey::DescribeConfigs => read::<DescribeConfigsCall>,
+        ApiKey::AlterConfigs => read::<AlterConfigsCall>,
+        ApiKey::DescribeLogDirs => read::<DescribeLogDirsCall>,
+        ApiKey::CreatePartitions => read::<CreatePartitionsCall>,
+        ApiKey::DeleteGroups => read::<DeleteGroupsCall>,
+        ApiKey::IncrementalAlterConfigs => read::<IncrementalAlterConfigsCall>,
+        ApiKey::OffsetDelete => read::<OffsetDeleteCall>,
+        ApiKey::DescribeUserScramCredentials => read::<DescribeScramUsersCall>,
+        ApiKey::AlterUserScramCredentials => read::<AlterScramUsersCall>,
+        ApiKey::ConsumerGroupDescribe => read::<ConsumerGroupDescribeCall>,
+        ApiKey::DescribeTopicPartitions => read::<DescribeTopicPartitionsCall>,
     };
     read(version, body)
 }
@@ -75,6 +93,21 @@ pub const fn answer_shape(api: ApiKey) -> Option<&'static Shape> {
         | ApiKey::ConsumerGroupHeartbeat
         | ApiKey::SaslHandshake
         | ApiKey::ApiVersions
+        | ApiKey::DeleteRecords
+        | ApiKey::DescribeAcls
+        | ApiKey::CreateAcls
+        | ApiKey::DeleteAcls
+        | ApiKey::DescribeConfigs
+        | ApiKey::AlterConfigs
+        | ApiKey::DescribeLogDirs
+        | ApiKey::CreatePartitions
+        | ApiKey::DeleteGroups
+        | ApiKey::IncrementalAlterConfigs
+        | ApiKey::OffsetDelete
+        | ApiKey::DescribeUserScramCredentials
+        | ApiKey::AlterUserScramCredentials
+        | ApiKey::ConsumerGroupDescribe
+        | ApiKey::DescribeTopicPartitions
         | ApiKey::InitProducerId
         | ApiKey::OffsetForLeaderEpoch
         | ApiKey::AddPartitionsToTxn

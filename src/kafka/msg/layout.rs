@@ -61,6 +61,22 @@ impl Layout {
         Ok(())
     }
 
+    /// A list that is not there, which differs from an empty one.
+    pub(crate) fn put_null_list(self, out: &mut Writer) {
+        if self.flexible {
+            out.uvarint(0);
+        } else {
+            out.i32_be(-1);
+        }
+    }
+
+    /// Bytes with their length.
+    pub(crate) fn put_bytes(self, out: &mut Writer, bytes: &[u8], field: &'static str) -> Result<(), EncodeError> {
+        self.put_count(out, bytes.len(), field)?;
+        out.bytes(bytes);
+        Ok(())
+    }
+
     /// An empty list of tagged fields, in flexible versions.
     pub(crate) fn put_no_tags(self, out: &mut Writer) {
         if self.flexible {

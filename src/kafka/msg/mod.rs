@@ -9,29 +9,37 @@
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::panic)]
 
+mod acls;
 mod admin;
 mod any;
 mod api_versions;
 mod code;
+mod configs;
 mod consumer_heartbeat;
 mod consumer_protocol;
 mod coordinator;
 mod epoch_end;
 mod fetch;
+mod fields;
 mod foreign;
 mod group;
+mod group_admin;
 mod header;
 mod init_producer_id;
 mod layout;
 mod list_offsets;
+mod log_dirs;
 mod membership;
 mod metadata;
 mod negotiate;
 mod offset_commit;
 mod offset_fetch;
+mod partitions;
 mod produce;
 mod sasl;
+mod scram_users;
 pub mod shape;
+mod topic_partitions;
 mod transaction;
 
 // The crate's broker half, which comes with the sandbox, is the judge of ours.
@@ -42,10 +50,17 @@ use bytes::Bytes;
 
 use crate::wire::{DecodeError, Writer};
 
+pub use acls::{
+    AclEntry, AclFilterEntry, CreateAclsCall, DeleteAclsAnswer, DeleteAclsCall, DescribeAclsAnswer, DescribeAclsCall,
+    PATTERN_LITERAL,
+};
 pub use admin::{CreateTopicAnswer, CreateTopicCall, DeleteTopicAnswer, DeleteTopicCall};
 pub use any::{answer_shape, decode_answer};
 pub use api_versions::{ApiVersionsAnswer, ApiVersionsCall};
 pub use code::{CodeClass, ErrorCode};
+pub use configs::{
+    AlterConfigsCall, ConfigEntryAnswer, DescribeConfigsAnswer, DescribeConfigsCall, IncrementalAlterConfigsCall,
+};
 pub use consumer_heartbeat::{ConsumerHeartbeatAnswer, ConsumerHeartbeatCall, IdPartitions};
 pub use consumer_protocol::{
     AssignmentData, CONSUMER_PROTOCOL_VERSION, NamedPartitions, SubscriptionData, decode_cooperative_data,
@@ -61,9 +76,14 @@ pub use group::{
     DescribeGroupsCall, DescribedGroupAnswer, GroupMemberAnswer, ListGroupsAnswer, ListGroupsCall, ListedGroupAnswer,
     assigned_partitions,
 };
+pub use group_admin::{
+    ConsumerGroupAnswer, ConsumerGroupDescribeCall, ConsumerGroupMemberAnswer, DeleteGroupsCall, OffsetDeleteAnswer,
+    OffsetDeleteCall,
+};
 pub use header::{RequestHeader, decode_response_header, encode_request};
 pub use init_producer_id::{InitProducerIdAnswer, InitProducerIdCall};
 pub use list_offsets::{ListOffsetsAnswer, ListOffsetsCall, ListOffsetsPartition, ListOffsetsPartitionAnswer};
+pub use log_dirs::{DescribeLogDirsCall, LogDirAnswer, LogDirPartition};
 pub use membership::{
     HeartbeatAnswer, HeartbeatCall, JoinGroupAnswer, JoinGroupCall, JoinedMember, LeaveGroupAnswer, LeaveGroupCall,
     SyncGroupAnswer, SyncGroupCall,
@@ -72,8 +92,13 @@ pub use metadata::{BrokerAnswer, MetadataAnswer, MetadataCall, PartitionAnswer, 
 pub use negotiate::{NoCommonVersion, VersionRange, VersionTable};
 pub use offset_commit::{OffsetCommitAnswer, OffsetCommitCall, OffsetCommitPartition};
 pub use offset_fetch::{OffsetFetchAnswer, OffsetFetchCall, OffsetFetchPartition};
+pub use partitions::{CreatePartitionsCall, DeleteRecordsCall, DeletedRecords, NamedResult};
 pub use produce::{ProduceAnswer, ProduceCall, ProducePartitionAnswer, ProduceTopic};
 pub use sasl::{SaslAuthenticateAnswer, SaslAuthenticateCall, SaslHandshakeAnswer, SaslHandshakeCall};
+pub use scram_users::{
+    AlterScramUsersCall, DescribeScramUsersAnswer, DescribeScramUsersCall, ScramUpsertion, ScramUserAnswer,
+};
+pub use topic_partitions::{DescribeTopicPartitionsAnswer, DescribeTopicPartitionsCall, EligibleLeaders};
 pub use transaction::{
     AddOffsetsToTxnCall, AddPartitionsToTxnCall, EndTxnCall, FindTransactionCoordinatorCall, TransactionAnswer,
     TransactionOwner, TransactionPartitionsAnswer, TxnOffsetCommitCall,
@@ -239,6 +264,8 @@ api_keys! {
     CreateTopics = 19, versions 2..=4, flexible from 5;
     /// Deletes topics; sent to the controller.
     DeleteTopics = 20, versions 1..=3, flexible from 4;
+    /// Deletes records below an offset.
+    DeleteRecords = 21, versions 0..=2, flexible from 2;
     /// An id for an idempotent or transactional producer; v3 can bump its epoch.
     InitProducerId = 22, versions 0..=5, flexible from 2;
     /// Where an epoch ends in a leader's log; v3 is the first that a consumer may use.
@@ -251,10 +278,38 @@ api_keys! {
     EndTxn = 26, versions 0..=5, flexible from 3;
     /// Stores offsets within a transaction; v3 names the member.
     TxnOffsetCommit = 28, versions 0..=5, flexible from 3;
+    /// Who may do what; v1 brings patterns.
+    DescribeAcls = 29, versions 0..=3, flexible from 2;
+    /// Adds to who may do what.
+    CreateAcls = 30, versions 0..=3, flexible from 2;
+    /// Takes from who may do what.
+    DeleteAcls = 31, versions 0..=3, flexible from 2;
+    /// Configuration of topics, brokers and groups; v1 says where a value comes from.
+    DescribeConfigs = 32, versions 0..=4, flexible from 4;
+    /// Replaces a whole configuration.
+    AlterConfigs = 33, versions 0..=2, flexible from 2;
+    /// What lies in a broker's folders.
+    DescribeLogDirs = 35, versions 0..=4, flexible from 2;
     /// Carries a login; v1 says how long it holds.
     SaslAuthenticate = 36, versions 0..=2, flexible from 2;
+    /// Gives topics more partitions.
+    CreatePartitions = 37, versions 0..=3, flexible from 2;
+    /// Deletes groups without members.
+    DeleteGroups = 42, versions 0..=2, flexible from 2;
+    /// Changes entries of a configuration (KIP-339).
+    IncrementalAlterConfigs = 44, versions 0..=1, flexible from 1;
+    /// Deletes what a group has committed (KIP-496). Never flexible.
+    OffsetDelete = 47, versions 0..=0, flexible from 32767;
+    /// Users of SCRAM (KIP-554).
+    DescribeUserScramCredentials = 50, versions 0..=0, flexible from 0;
+    /// Adds and deletes users of SCRAM.
+    AlterUserScramCredentials = 51, versions 0..=0, flexible from 0;
     /// Joins, stays in and leaves a group of the new protocol (KIP-848).
     ConsumerGroupHeartbeat = 68, versions 0..=1, flexible from 0;
+    /// Groups of the new protocol (KIP-848).
+    ConsumerGroupDescribe = 69, versions 0..=1, flexible from 0;
+    /// Partitions with their eligible leaders (KIP-966).
+    DescribeTopicPartitions = 75, versions 0..=0, flexible from 0;
 }
 
 impl ApiKey {

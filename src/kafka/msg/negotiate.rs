@@ -37,6 +37,11 @@ impl VersionTable {
         self.ranges.get(&api.code()).copied()
     }
 
+    /// What the broker says about the API of this number, which need not be one that we speak.
+    pub fn range_of(&self, code: i16) -> Option<VersionRange> {
+        self.ranges.get(&code).copied()
+    }
+
     /// The highest version of `api` that the broker has and that is not above `version_max`.
     ///
     /// # Errors
