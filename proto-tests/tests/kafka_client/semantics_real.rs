@@ -145,8 +145,10 @@ async fn s14_leaders_move_and_s09_a_close_replica_is_read_from() {
     let settings = [("broker.rack", "r{id}"), ("replica.selector.class", selector)];
     let mut cluster = KafkaCluster::start(Version::V4_4_0, 3, &settings);
     cluster.create_topic("moves", 6, 3);
-    let lines = |from: u32| (from..from + 300).map(|n| format!("{n}\n")).collect::<String>();
-    cluster.produce("moves", &lines(0), &[]);
+    // Keys, so that every partition gets some.
+    let keyed = ["--property", "parse.key=true", "--property", "key.separator=|"];
+    let lines = |from: u32| (from..from + 300).map(|n| format!("{n}|{n}\n")).collect::<String>();
+    cluster.produce("moves", &lines(0), &keyed);
     let client = connect(&cluster).await;
     let start: Vec<(i32, i64)> = (0..6).map(|partition| (partition, 0)).collect();
     let at = |rack: &str| ConsumerConfig { rack: rack.to_owned(), wait_ms_max: 100, ..ConsumerConfig::default() };
@@ -158,7 +160,7 @@ async fn s14_leaders_move_and_s09_a_close_replica_is_read_from() {
     assert!(led.len() > 1, "without a rack, leaders are read from: {led:?}");
     // The replica of our rack goes, and every partition that it led moves.
     cluster.stop_broker(2);
-    cluster.produce("moves", &lines(300), &[]);
+    cluster.produce("moves", &lines(300), &keyed);
     assert!(!count(&mut near, &mut seen_near, 600).await.contains(&3));
     count(&mut leaders, &mut seen_leaders, 600).await;
     assert_eq!(seen_near, seen_leaders);
