@@ -45,6 +45,8 @@ mod transaction;
 // The crate's broker half, which comes with the sandbox, is the judge of ours.
 #[cfg(all(test, feature = "sandbox"))]
 mod tests;
+#[cfg(all(test, feature = "sandbox"))]
+mod tests_admin;
 
 use bytes::Bytes;
 

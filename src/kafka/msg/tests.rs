@@ -11,16 +11,16 @@ use uuid::Uuid;
 use super::shape::{Shape, check};
 use super::*;
 
-fn text(text: &'static str) -> StrBytes {
+pub(super) fn text(text: &'static str) -> StrBytes {
     StrBytes::from_static_str(text)
 }
 
-fn topic(name: &'static str) -> TopicName {
+pub(super) fn topic(name: &'static str) -> TopicName {
     TopicName(text(name))
 }
 
 /// What the other side reads from a request of ours; nothing may be left over.
-fn read_back<M: Decodable, C: Call>(call: &C, version: i16) -> M {
+pub(super) fn read_back<M: Decodable, C: Call>(call: &C, version: i16) -> M {
     let mut out = Writer::new();
     call.encode(version, &mut out).unwrap();
     let mut bytes = Bytes::from(out.into_vec());
@@ -29,7 +29,7 @@ fn read_back<M: Decodable, C: Call>(call: &C, version: i16) -> M {
     message
 }
 
-fn written<M: Encodable>(message: &M, version: i16) -> Bytes {
+pub(super) fn written<M: Encodable>(message: &M, version: i16) -> Bytes {
     let mut out = BytesMut::new();
     message.encode(&mut out, version).unwrap();
     out.freeze()
@@ -40,7 +40,7 @@ fn versions<C: Call>() -> std::ops::RangeInclusive<i16> {
 }
 
 /// Reads every prefix and every single-bit flip: a value or an error, and no prefix is taken for the whole.
-fn torment<C: Call>(version: i16, body: &Bytes) {
+pub(super) fn torment<C: Call>(version: i16, body: &Bytes) {
     assert!(C::decode(version, body.clone()).is_ok(), "{} v{version}", C::API);
     for end in 0..body.len() {
         let _value_or_error = C::decode(version, body.slice(..end)).is_ok();

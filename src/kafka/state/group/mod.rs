@@ -1,7 +1,7 @@
 //! One membership in a consumer group: what to ask of whom, and which partitions are ours.
 //!
-//! Two protocols with one surface: the classic one, where a member leads and divides ([`classic`]), and the new one, where the
-//! broker does (KIP-848, [`consumer`]). Requests come out as [`Order`]s, changes of what we own as [`Change`]s, strictly in
+//! Two protocols with one surface: the classic one, where a member leads and divides (`classic`), and the new one, where the
+//! broker does (KIP-848, `consumer`). Requests come out as [`Order`]s, changes of what we own as [`Change`]s, strictly in
 //! order; the caller says when it has dealt with each. Time is an argument.
 
 mod classic;
