@@ -21,6 +21,9 @@ pub const PRODUCE_IN_FLIGHT_MAX: usize = 1_000;
 /// Answers and compressed batches that wait for a producer's task; those who bring more wait.
 pub const PRODUCE_EVENTS_MAX: usize = 256;
 
+/// Largest output of decompressing a control batch, in bytes: one marker of some ten bytes.
+pub const CONTROL_BATCH_BYTES_MAX: usize = 64 * 1024;
+
 /// Largest number of headers accepted on one record.
 pub const RECORD_HEADERS_MAX: usize = 100_000;
 

@@ -262,7 +262,7 @@ impl Batch {
             return Ok(None);
         }
         // Brokers write markers uncompressed, so this decompressor rarely comes to hold anything.
-        let mut decompressor = Decompressor::new(limits::DECOMPRESSED_BATCH_BYTES_MAX);
+        let mut decompressor = Decompressor::new(limits::CONTROL_BATCH_BYTES_MAX);
         let records = self.decode(&mut decompressor)?;
         let Some(first) = records.iter().next().transpose()? else {
             return Ok(None);
