@@ -41,6 +41,13 @@ pub(super) enum Command {
     /// too many dirty rows, 69 Kafka or MaxCompute unavailable, 76 a person must decide, 77 no permission, 78 the job cannot be
     /// used, 130 and 143 stopped.
     Run(super::run::RunArgs),
+    /// Run jobs without an end: exactly once, shared by as many agents as there are
+    ///
+    /// Each job is a member of a consumer group, so that any number of agents on any hosts can run the same job: the group divides
+    /// the partitions, and others take over what a dead agent had. Rows are appended by one commit after the other, exactly
+    /// once; what is under way is kept in the group, nothing on disk. SIGTERM lets it come to its end, a second one stops at
+    /// once.
+    Agent(super::agent::AgentArgs),
     /// Say what a job file means, and look whether it could run
     ///
     /// Says on standard output what the job means, and on standard error what may be a mistake. Then it contacts Kafka and
@@ -66,6 +73,7 @@ impl Command {
     pub(super) async fn run(self) -> Result<ExitCode, Failure> {
         match self {
             Self::Run(args) => args.run().await,
+            Self::Agent(args) => args.run().await,
             Self::Check(args) => args.run().await,
             Self::Sql(args) => args.run().await,
             Self::Tunnel(args) => args.run().await,
@@ -81,7 +89,7 @@ impl Command {
     /// A run's log is its account; elsewhere only what goes wrong is worth a line.
     const fn log_level(&self) -> LevelFilter {
         match self {
-            Self::Run(_) => LevelFilter::Info,
+            Self::Run(_) | Self::Agent(_) => LevelFilter::Info,
             _ => LevelFilter::Warn,
         }
     }

@@ -22,10 +22,17 @@ pub(super) enum Ended {
 
 /// Runs the job. The first SIGINT or SIGTERM stops it in order, a second one at once.
 pub(super) async fn run(spec: &JobSpec, deadline: Option<Duration>) -> Result<Result<Summary, Ended>, Failure> {
+    let options = RunOptions { deadline, ..RunOptions::default() };
+    until_ended(|stopped| run::run(spec, &options, stopped)).await
+}
+
+/// Does `work` under the signals: the first SIGINT or SIGTERM is told to it, a second one drops it.
+pub(super) async fn until_ended<T, F: Future<Output = Result<T, RunError>>>(
+    work: impl FnOnce(watch::Receiver<Option<StopCause>>) -> F,
+) -> Result<Result<T, Ended>, Failure> {
     let mut signals = Signals::new()?;
     let (stop, stopped) = watch::channel(None);
-    let options = RunOptions { deadline, ..RunOptions::default() };
-    let work = run::run(spec, &options, stopped);
+    let work = work(stopped);
     tokio::pin!(work);
     loop {
         tokio::select! {

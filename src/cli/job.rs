@@ -18,6 +18,13 @@ pub(super) struct JobOptions {
     #[arg(value_name = "JOB")]
     file: PathBuf,
 
+    #[command(flatten)]
+    filling: Filling,
+}
+
+/// What a job file is filled in with.
+#[derive(Debug, clap::Args)]
+pub(super) struct Filling {
     /// A variable of the job: fills in ${NAME}. DataX's -p "-Dname=value" works too
     #[arg(short = 'p', long = "param", value_name = "NAME=VALUE", allow_hyphen_values = true, value_parser = params)]
     params: Vec<Params>,
@@ -54,6 +61,17 @@ impl JobOptions {
     /// Reads the job. What is wrong with it is printed, all of it; the failure says how much that was.
     pub(super) fn load(&self, purpose: Purpose) -> Result<JobSpec, Failure> {
         let text = if self.is_stdin() { read_stdin()? } else { read(&self.file)? };
+        self.filling.load(&self.file_name(), &text, purpose)
+    }
+
+    fn is_stdin(&self) -> bool {
+        self.file == Path::new("-")
+    }
+}
+
+impl Filling {
+    /// Reads a job's text. What is wrong with it is printed, all of it; the failure says how much that was.
+    pub(super) fn load(&self, file: &str, text: &str, purpose: Purpose) -> Result<JobSpec, Failure> {
         let options = LoadOptions {
             params: self.params.iter().flat_map(|params| params.0.clone()).collect(),
             sets: self.sets.clone(),
@@ -61,12 +79,7 @@ impl JobOptions {
             now: Timestamp::now(),
             purpose,
         };
-        let file = self.file_name();
-        job::load(&file, &text, &options).map_err(|errors| unusable(&file, &errors))
-    }
-
-    fn is_stdin(&self) -> bool {
-        self.file == Path::new("-")
+        job::load(file, text, &options).map_err(|errors| unusable(file, &errors))
     }
 }
 
@@ -128,7 +141,7 @@ mod tests {
             vec!["-p", "-Da=1", "--param", "b=2", "j.json"],
         ] {
             let job = parse(&words).unwrap();
-            let params: Vec<_> = job.params.into_iter().flat_map(|params| params.0).collect();
+            let params: Vec<_> = job.filling.params.into_iter().flat_map(|params| params.0).collect();
             assert_eq!(params, [("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())], "{words:?}");
         }
         assert!(parse(&["j.json", "-p", "nothing"]).is_err());
@@ -139,7 +152,7 @@ mod tests {
         let job = parse(&["-", "--set", "Reader.kafkaConfig.group.id=a=b", "-s", "writer.partition="]).unwrap();
         assert_eq!(job.file_name(), "<stdin>");
         let set = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        assert_eq!(job.sets, [set("Reader.kafkaConfig.group.id", "a=b"), set("writer.partition", "")]);
+        assert_eq!(job.filling.sets, [set("Reader.kafkaConfig.group.id", "a=b"), set("writer.partition", "")]);
         for wrong in ["Reader.server", "server=a", "=a.b"] {
             assert!(parse(&["j.json", "--set", wrong]).is_err(), "{wrong}");
         }

@@ -1,5 +1,6 @@
 //! The command line: an assembly of the library's parts. Standard output is data, standard error is talk.
 
+mod agent;
 mod args;
 mod cat;
 mod check;
@@ -26,7 +27,7 @@ use clap::Parser as _;
 
 pub(crate) use failure::Failure;
 
-use crate::agent;
+use crate::agent::logging;
 
 /// Runs the program with `arguments` (the first is the program's name) and says how it should exit.
 ///
@@ -36,7 +37,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     // kcat's letters mean other things than ours, so its command line is read by rules of its own.
     let command: Pin<Box<dyn Future<Output = Result<ExitCode, Failure>>>> = match arguments.as_slice() {
         [_, word, rest @ ..] if word == "cat" => {
-            agent::logging::start(log::LevelFilter::Error, agent::logging::LogFormat::Text);
+            logging::start(log::LevelFilter::Error, logging::LogFormat::Text);
             let rest = rest.to_vec();
             Box::pin(async move { Ok(cat::main(rest).await) })
         }

@@ -53,7 +53,7 @@ enum Report {
 }
 
 /// `90`, `90s`, `15m`, `2h`, `500ms`; above zero and at most 30 days.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
@@ -77,7 +77,7 @@ impl RunArgs {
     pub(super) async fn run(self) -> Result<ExitCode, Failure> {
         let mut spec = self.job.load(Purpose::Run)?;
         spec.settings.dry_run |= self.dry_run;
-        self.log_job(&spec);
+        log_job(&spec, &self.job.file_name());
         match engine::run(&spec, self.deadline).await? {
             Ok(summary) => {
                 out::data(&self.report.of(&summary));
@@ -94,19 +94,18 @@ impl RunArgs {
             }
         }
     }
+}
 
-    /// Banner, job and notes, which open every log.
-    fn log_job(&self, spec: &JobSpec) {
-        log::info!("forebay {}", env!("CARGO_PKG_VERSION"));
-        log::info!("job {}\n{}", spec.name, spec.redacted_json);
-        let file = self.job.file_name();
-        for note in &spec.notes {
-            let level = match note.severity {
-                Severity::Warning => log::Level::Warn,
-                Severity::Info => log::Level::Info,
-            };
-            log::log!(level, "{}", note.render(&file));
-        }
+/// Banner, job and notes, which open every log.
+pub(super) fn log_job(spec: &JobSpec, file: &str) {
+    log::info!("forebay {}", env!("CARGO_PKG_VERSION"));
+    log::info!("job {}\n{}", spec.name, spec.redacted_json);
+    for note in &spec.notes {
+        let level = match note.severity {
+            Severity::Warning => log::Level::Warn,
+            Severity::Info => log::Level::Info,
+        };
+        log::log!(level, "{}", note.render(file));
     }
 }
 

@@ -11,7 +11,7 @@ use super::client::Client;
 use super::error::{Error, ErrorKind, PartitionError};
 use super::msg::{
     ApiKey, ErrorCode, Isolation, ListOffsetsAnswer, ListOffsetsCall, ListOffsetsPartition, ListOffsetsPartitionAnswer,
-    OffsetCommitCall, OffsetCommitPartition, OffsetFetchCall,
+    OffsetCommitAnswer, OffsetCommitCall, OffsetCommitPartition, OffsetFetchCall,
 };
 use super::net::now;
 use super::net::pool::Lane;
@@ -266,15 +266,30 @@ impl Client {
         Ok(())
     }
 
+    /// One try, which is not repeated where its answer is lost.
+    pub(super) async fn commit_unrepeated(&self, call: &OffsetCommitCall) -> Result<(), Error> {
+        let once = async {
+            let place = self.core.coordinator(&call.group).await?;
+            let answer = self.core.ask_once(Lane::Group, &place, call, self.core.config.request_timeout).await;
+            let answer = answer.inspect_err(|_| self.core.cluster().forget_coordinator(&call.group))?;
+            self.commit_answer(&call.group, &place, answer)
+        };
+        once.await.map_err(|attempt| attempt.error)
+    }
+
     async fn commit_once(&self, group: &Arc<str>, call: &OffsetCommitCall) -> Result<(), Attempt> {
         let (place, answer) = self.core.ask_coordinator(group, call).await?;
+        self.commit_answer(group, &place, answer)
+    }
+
+    fn commit_answer(&self, group: &Arc<str>, place: &Place, answer: OffsetCommitAnswer) -> Result<(), Attempt> {
         let refused = answer.partitions.into_iter().filter(|(_, _, code)| !code.is_ok());
         let refused: Vec<_> =
             refused.map(|(topic, partition, code)| PartitionError { topic, partition, code }).collect();
         // One that cannot be helped decides over those that may be.
         let worst = refused.iter().find(|e| !e.code.is_retriable()).or_else(|| refused.first()).cloned();
         let Some(worst) = worst else { return Ok(()) };
-        let attempt = self.core.coordinator_code(group, &place, ApiKey::OffsetCommit, worst.code);
+        let attempt = self.core.coordinator_code(group, place, ApiKey::OffsetCommit, worst.code);
         Err(attempt.map(|e| e.topic(&worst.topic).partition(worst.partition).partitions(refused)))
     }
 }

@@ -4,6 +4,7 @@
 //! A block that fails is read from Kafka again, range by range in the order in which it was encoded, and sent again under the
 //! same id: the same bytes, without a copy in memory. While it is, no other block of the lane is half-sent, so that none idles.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -118,6 +119,8 @@ pub(super) struct Lane {
     pub(super) slice_records: u64,
     /// See `slice_records`.
     pub(super) slice_bytes: u64,
+    /// Only rows of these targets are written; of all where none is given.
+    pub(super) only: Option<Arc<BTreeSet<String>>>,
 }
 
 impl Lane {
@@ -291,18 +294,24 @@ impl Lane {
         delta.bytes_read = delta.bytes_read.saturating_add(bytes);
         let mut refused = None;
         let sessions = &self.sessions;
-        let converted = self.converter.convert_into(partition, record, delta, |key| match blocks.pick(key, sessions) {
-            Ok(block) => Some(&mut block.rows),
-            Err(error) => {
-                refused = Some(error);
-                None
+        let converted = self.converter.convert_into(partition, record, delta, |key| {
+            if self.only.as_ref().is_some_and(|only| !only.contains(key)) {
+                return None;
+            }
+            match blocks.pick(key, sessions) {
+                Ok(block) => Some(&mut block.rows),
+                Err(error) => {
+                    refused = Some(error);
+                    None
+                }
             }
         });
         if let Some(error) = refused {
             return Err(error);
         }
         match converted {
-            Ok(_) => {
+            Ok(false) => Ok(()),
+            Ok(true) => {
                 delta.rows_encoded = delta.rows_encoded.saturating_add(1);
                 if let Some(block) = blocks.last() {
                     block.content.rows = block.content.rows.saturating_add(1);

@@ -88,7 +88,7 @@ pub async fn run(
 
 /// What a job may say that only a continuous run will do.
 fn not_yet(spec: &JobSpec) -> Option<RunError> {
-    let refused = |what: &str, advice: &str| Some(config(format!("{what} cannot be done yet")).advise(advice));
+    let refused = |what: &str, advice: &str| Some(config(format!("{what} cannot be done by run")).advise(advice));
     if spec.dead_letters.is_some() {
         return refused(
             "dead letters ([dirty] topic and file)",
@@ -98,7 +98,7 @@ fn not_yet(spec: &JobSpec) -> Option<RunError> {
     if spec.unbounded && spec.writer.mode == Mode::Batch {
         return refused(
             "a batch job without an end (no stop in [source])",
-            "add stop = \"latest\", or mode = \"stream\" for rows within seconds",
+            "use forebay agent; or add stop = \"latest\", or mode = \"stream\" for rows within seconds",
         );
     }
     None
@@ -227,7 +227,7 @@ async fn prepare(spec: &JobSpec) -> Result<Prepared, RunError> {
 }
 
 /// The partition that is written, in the table's order; none for an unpartitioned table.
-fn target_partition(spec: &JobSpec, table: &Table) -> Result<Option<PartitionSpec>, RunError> {
+pub(super) fn target_partition(spec: &JobSpec, table: &Table) -> Result<Option<PartitionSpec>, RunError> {
     let (name, text) = (&spec.writer.table, spec.writer.partition.as_str());
     match (table.schema.is_partitioned(), text.is_empty()) {
         (false, true) => Ok(None),
@@ -346,10 +346,10 @@ async fn open_sessions(spec: &JobSpec, prepared: &Prepared) -> Result<Arc<Sessio
 }
 
 /// Blocks on their way at once where rows are routed, over all lanes.
-const ROUTED_REQUESTS: u32 = 16;
+pub(super) const ROUTED_REQUESTS: u32 = 16;
 
 /// Bytes that wait in encoders where rows are routed, over all lanes; a buffer may have twice the room.
-const ROUTED_PENDING_BYTES: usize = 6 * 1024 * 1024;
+pub(super) const ROUTED_PENDING_BYTES: usize = 6 * 1024 * 1024;
 
 pub(super) fn lanes(spec: &JobSpec, plan: &Plan) -> usize {
     usize::try_from(spec.settings.concurrent).unwrap_or(1).clamp(1, plan.ranges.len().max(1))
@@ -401,6 +401,7 @@ async fn move_records(
             pending_max: if prepared.routed { ROUTED_PENDING_BYTES / lanes } else { usize::MAX },
             slice_records: slice(settings.records_per_second),
             slice_bytes: slice(settings.bytes_per_second),
+            only: None,
         };
         let own: Vec<PartitionRange> = ranges.iter().skip(number).step_by(lanes).copied().collect();
         running.spawn(lane.run(own));
@@ -433,7 +434,7 @@ async fn move_records(
 }
 
 /// What five seconds of a speed limit let through.
-fn slice(per_second: Option<u64>) -> u64 {
+pub(super) fn slice(per_second: Option<u64>) -> u64 {
     per_second.map_or(u64::MAX, |limit| limit.saturating_mul(5).max(1))
 }
 

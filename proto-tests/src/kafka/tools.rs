@@ -198,7 +198,9 @@ fn group_rows(text: &str) -> Option<Vec<GroupRow>> {
     let column = |name| header.iter().position(|word| *word == name);
     let (topic, partition) = (column("TOPIC")?, column("PARTITION")?);
     let (committed, end) = (column("CURRENT-OFFSET")?, column("LOG-END-OFFSET")?);
-    let rows = lines.filter(|line| !line.trim().is_empty()).map(|line| {
+    // A member without partitions has a row, too, with a dash for the topic.
+    let is_partition = |line: &&str| line.split_whitespace().nth(topic).is_some_and(|word| word != "-");
+    let rows = lines.filter(is_partition).map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
         let word = |index: usize| words.get(index).copied().unwrap_or_default();
         GroupRow {

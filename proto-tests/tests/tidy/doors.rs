@@ -23,6 +23,8 @@ const DOORS: &[Door] = &[
             "src/sync/sessions.rs",
             "src/sync/finish.rs",
             "src/sync/stream.rs",
+            "src/sync/deliver/",
+            "src/sync/deliver/",
             "src/agent/",
             "src/cli/",
             "src/sandbox/",
@@ -62,6 +64,7 @@ const SHELLS: &[&str] = &[
     "src/sync/sessions.rs",
     "src/sync/finish.rs",
     "src/sync/stream.rs",
+    "src/sync/deliver/",
     // The fake service's own clock.
     "src/sandbox/clock.rs",
     "src/sandbox/broker/clock.rs",

@@ -49,6 +49,7 @@ const PARTS: &[Part] = &[
             "sync::sessions",
             "sync::connect",
             "sync::finish",
+            "sync::deliver",
             "sync::stream",
         ],
         may_import: &[

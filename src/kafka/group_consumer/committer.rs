@@ -41,20 +41,42 @@ impl GroupCommitter {
         if offsets.is_empty() {
             return Ok(());
         }
-        let call = OffsetCommitCall {
+        let outcome = self.client.commit_retrying(&self.call(generation, offsets)).await;
+        self.told(generation, &outcome);
+        outcome
+    }
+
+    /// As [`GroupCommitter::commit`], but asks once: a commit without an answer may take effect after a later one, so a
+    /// repetition is no cure for whoever must know.
+    ///
+    /// # Errors
+    /// As [`GroupCommitter::commit`]; [`UnknownOutcome`](ErrorKind::UnknownOutcome) when it may have reached the coordinator and no answer
+    /// came. After any other error it was not stored.
+    pub async fn commit_once(&self, generation: &Generation, offsets: &[OffsetToCommit]) -> Result<(), Error> {
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        let outcome = self.client.commit_unrepeated(&self.call(generation, offsets)).await;
+        self.told(generation, &outcome);
+        outcome
+    }
+
+    fn call(&self, generation: &Generation, offsets: &[OffsetToCommit]) -> OffsetCommitCall {
+        OffsetCommitCall {
             group: self.group.clone(),
             generation: generation.number,
             member_id: generation.member_id.clone(),
             group_instance_id: self.group_instance_id.clone(),
             topics: by_topic(offsets),
-        };
-        let outcome = self.client.commit_retrying(&call).await;
-        if let Err(error) = &outcome
+        }
+    }
+
+    fn told(&self, generation: &Generation, outcome: &Result<(), Error>) {
+        if let Err(error) = outcome
             && let ErrorKind::Broker(code) = error.kind()
         {
             self.shared.member().refused(now(), generation, code);
             self.shared.for_task.notify_one();
         }
-        outcome
     }
 }

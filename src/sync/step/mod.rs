@@ -195,6 +195,11 @@ impl Delivery {
         self.over.is_some() || (self.batches.is_empty() && self.commits.is_empty() && self.fetch == Fetch::Done)
     }
 
+    /// Its partitions.
+    pub fn partitions(&self) -> impl Iterator<Item = i32> {
+        self.partitions.keys().copied()
+    }
+
     /// What the group's offset of each partition is, as far as acknowledged; a partition whose offsets are not fetched yet is left
     /// out.
     pub fn committed(&self) -> impl Iterator<Item = (i32, i64)> {

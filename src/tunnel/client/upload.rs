@@ -254,6 +254,25 @@ impl Upload {
         self.read(&request).await.map(|(status, _)| status)
     }
 
+    /// The session's state, and the blocks that it holds.
+    ///
+    /// # Errors
+    /// As [`Upload::status`].
+    pub async fn state(&self) -> Result<(UploadStatus, Vec<UploadedBlock>), Error> {
+        let request = self.request(Method::Get, format!("read upload session {}", self.0.id))?;
+        self.read(&request).await
+    }
+
+    /// Asks once for the commit of whatever blocks the session holds, for callers that settle the outcome themselves by
+    /// [`Upload::state`]. What an error says decides nothing: the commit may have happened all the same.
+    ///
+    /// # Errors
+    /// As any call.
+    pub async fn post_commit(&self) -> Result<(), Error> {
+        let request = self.request(Method::Post, format!("commit upload session {}", self.0.id))?;
+        self.0.client.connection.send(&request).await.map(drop)
+    }
+
     /// The blocks that the session holds, by id.
     ///
     /// # Errors

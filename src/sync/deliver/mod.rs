@@ -1,0 +1,380 @@
+//! A job without an end: a member of the job's consumer group carries the records of its partitions into the table, exactly once.
+//!
+//! [`Delivery`](super::step::Delivery) decides; this is its shell. Any number of processes may run the same job, on any hosts: the
+//! group divides the partitions, and nothing is kept on disk. A batch is the records from the group's offset up to the end that
+//! the log had at one moment, so that it can be read again from Kafka, by whoever.
+
+mod settle;
+mod work;
+mod write;
+
+use std::collections::BTreeMap;
+use std::hash::Hasher as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::connect::{client_config, compression, config, kafka_failure, maxcompute_config, tunnel_failure};
+use super::convert::Converter;
+use super::error::{RunError, RunErrorKind, StopCause};
+use super::run::target_partition;
+use super::step::DeliveryOptions;
+use crate::job::{Begin, JobSpec, Mode, Reset};
+use crate::kafka::{self, Assignor, Client, GroupConfig, GroupConsumer, GroupEvent, GroupProtocol, OffsetReset};
+use crate::limits::FIELD_BYTES_MAX;
+use crate::tunnel::encode::Compression;
+use crate::tunnel::{MaxCompute, PartitionSpec, Table};
+use work::{Ended, Work};
+
+/// How a job without an end is run.
+#[derive(Clone, Copy, Debug)]
+pub struct DeliverOptions {
+    /// Time that a stop leaves for what is under way.
+    pub drain: Duration,
+}
+
+impl Default for DeliverOptions {
+    fn default() -> Self {
+        Self { drain: Duration::from_secs(30) }
+    }
+}
+
+/// Rows of one commit, unless the job says.
+const BATCH_ROWS: u64 = 1_000_000;
+/// Age of the first record of a commit, unless the job says.
+const BATCH_AGE: Duration = Duration::from_secs(60);
+/// Pause between two tries to reach what is not up yet.
+const CONNECT_PAUSE: Duration = Duration::from_secs(5);
+/// How often a group that has moved on without an event is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// What the batches of a job have in common.
+#[derive(Debug)]
+struct Job {
+    spec: JobSpec,
+    group: String,
+    client: Client,
+    maxcompute: MaxCompute,
+    table: Table,
+    /// None where rows are routed, and for an unpartitioned table.
+    partition: Option<PartitionSpec>,
+    routed: bool,
+    compression: Compression,
+    delivery: DeliveryOptions,
+    batch_rows: u64,
+    batch_age: Duration,
+}
+
+/// Runs the job until `stop` says otherwise: the first signal lets what is under way come to its end within
+/// [`DeliverOptions::drain`]. Brokers and MaxCompute that are not up yet are waited for.
+///
+/// # Errors
+/// [`RunError`] for what waiting does not mend: a job that does not fit, credentials, a table that was altered. What was sealed
+/// is carried on by the next run or by another member.
+pub async fn deliver(
+    spec: &JobSpec,
+    options: DeliverOptions,
+    mut stop: watch::Receiver<Option<StopCause>>,
+) -> Result<(), RunError> {
+    admit(spec)?;
+    let Some(job) = connect(spec, &mut stop).await? else { return Ok(()) };
+    let job = Arc::new(job);
+    loop {
+        match member(&job, options, &mut stop).await? {
+            Left::ToJoinAgain => log::info!("group {}: joining again", job.group),
+            Left::ForGood => return Ok(()),
+        }
+    }
+}
+
+/// What a job without an end cannot be.
+fn admit(spec: &JobSpec) -> Result<(), RunError> {
+    if spec.writer.truncate {
+        return Err(config("truncate is true: every commit would replace what the one before has written".to_owned())
+            .advise("set truncate to false; forebay run replaces a table by a bounded range"));
+    }
+    if spec.writer.mode == Mode::Stream {
+        return Err(config("mode is \"stream\", which the agent does not do yet".to_owned())
+            .advise("use mode \"batch\" here, or forebay run for mode \"stream\""));
+    }
+    if spec.dead_letters.is_some() {
+        return Err(config("dead letters ([dirty] topic and file) cannot be done yet".to_owned())
+            .advise("take them out; dirty records are counted and shown in the log"));
+    }
+    if spec.reader.partitions.is_some() {
+        return Err(config("partitions are named, but the group divides them".to_owned())
+            .advise("take partition out of the reader"));
+    }
+    Ok(())
+}
+
+/// Both ends, as soon as they are there; none when the stop comes first.
+async fn connect(spec: &JobSpec, stop: &mut watch::Receiver<Option<StopCause>>) -> Result<Option<Job>, RunError> {
+    let mut told: Option<Instant> = None;
+    loop {
+        if stop.borrow_and_update().is_some() {
+            return Ok(None);
+        }
+        let error = match prepare(spec).await {
+            Ok(job) => return Ok(Some(job)),
+            Err(error) if error.kind == RunErrorKind::Unavailable => error,
+            Err(error) => return Err(error),
+        };
+        if told.is_none_or(|at| at.elapsed() >= Duration::from_secs(60)) {
+            log::warn!("waiting for both ends: {}", error.message);
+            told = Some(Instant::now());
+        }
+        tokio::select! {
+            () = tokio::time::sleep(CONNECT_PAUSE) => {}
+            changed = stop.changed() => if changed.is_err() { tokio::time::sleep(CONNECT_PAUSE).await },
+        }
+    }
+}
+
+async fn prepare(spec: &JobSpec) -> Result<Job, RunError> {
+    let (reader, writer) = (&spec.reader, &spec.writer);
+    let mut settings = maxcompute_config(&writer.connection);
+    settings.retry.retries_max = writer.retries_max;
+    let maxcompute = MaxCompute::new(settings).map_err(|error| tunnel_failure(&error))?;
+    let table = maxcompute.table(&writer.table).await.map_err(|error| tunnel_failure(&error))?;
+    if table.is_view {
+        return Err(config(format!("{} is a view; only tables can be written", writer.table)));
+    }
+    let converter = Converter::new(reader, writer, &spec.settings.time_zone, &table.schema, FIELD_BYTES_MAX)
+        .map_err(|error| config(format!("table {}: {error}", writer.table)))?;
+    let routed = converter.is_routed();
+    let partition = if routed { None } else { target_partition(spec, &table)? };
+    let client = Client::connect(client_config(spec)?).await.map_err(|error| kafka_failure(&error))?;
+    let topic = client.topic(&reader.topic).await.map_err(|error| kafka_failure(&error))?;
+    let cluster = client.cluster().await.map_err(|error| kafka_failure(&error))?;
+    let group = reader.group.clone().unwrap_or_else(|| format!("forebay-{}", spec.name));
+    log::info!("source: topic {} at {}, group {group}", reader.topic, reader.servers.join(","));
+    log::info!("target: {}.{} ({})", writer.connection.project, writer.table, writer.connection.source);
+    let delivery = DeliveryOptions {
+        cluster: cluster.cluster_id.unwrap_or_default(),
+        topic_id: topic.id.map(|id| format!("{id:?}")).unwrap_or_default(),
+        hash: rules_hash(spec, &table),
+        ..DeliveryOptions::default()
+    };
+    Ok(Job {
+        batch_rows: spec.batch.rows.unwrap_or(BATCH_ROWS).max(1),
+        batch_age: spec.batch.age.unwrap_or(BATCH_AGE),
+        compression: compression(spec),
+        spec: spec.clone(),
+        group,
+        client,
+        maxcompute,
+        table,
+        partition,
+        routed,
+        delivery,
+    })
+}
+
+/// Of all that makes rows a function of records (FNV-1a): if it differs, what was sealed before is not written again.
+fn rules_hash(spec: &JobSpec, table: &Table) -> u64 {
+    struct Fnv(u64);
+    impl std::hash::Hasher for Fnv {
+        fn finish(&self) -> u64 {
+            self.0
+        }
+        fn write(&mut self, bytes: &[u8]) {
+            for byte in bytes {
+                self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+        }
+    }
+    let (reader, writer) = (&spec.reader, &spec.writer);
+    let rules = format!(
+        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+        reader.topic,
+        reader.columns,
+        reader.key_type,
+        reader.value_type,
+        reader.encoding,
+        reader.header_encoding,
+        reader.data_format,
+        writer.table,
+        writer.columns,
+        writer.partition,
+        writer.empty_as_null,
+        spec.settings.time_zone,
+        table.schema,
+    );
+    let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
+    hash.write(rules.as_bytes());
+    hash.finish()
+}
+
+/// Why a membership has ended.
+enum Left {
+    ToJoinAgain,
+    ForGood,
+}
+
+/// One membership, from joining to leaving.
+async fn member(
+    job: &Arc<Job>,
+    options: DeliverOptions,
+    stop: &mut watch::Receiver<Option<StopCause>>,
+) -> Result<Left, RunError> {
+    let mut group = GroupConsumer::new(&job.client, group_config(job)?).map_err(|error| kafka_failure(&error))?;
+    let topic = job.spec.reader.topic.as_str();
+    group.subscribe([topic]);
+    let committer = group.committer();
+    let mut work: Option<Work> = None;
+    let mut fenced = None;
+    let mut deadline = None;
+    loop {
+        if stop.borrow_and_update().is_some() && deadline.is_none() {
+            log::info!("stopping: what is under way has {} s", options.drain.as_secs());
+            deadline = Some(Instant::now() + options.drain);
+        }
+        if let Some(at) = deadline {
+            let quiet = work.as_mut().is_none_or(|work| {
+                work.drain();
+                work.is_quiet()
+            });
+            if quiet || at <= Instant::now() {
+                if !quiet {
+                    log::warn!("what is under way did not end in time; the next run carries on what was sealed");
+                }
+                drop(work);
+                leave(group).await;
+                return Ok(Left::ForGood);
+            }
+        }
+        if let Some(now) = &mut work {
+            match now.drive()? {
+                None => {}
+                Some(Ended::Fenced) => {
+                    fenced = Some(now.generation().number);
+                    work = None;
+                }
+                Some(Ended::Ambiguous) => {
+                    log::warn!(
+                        "group {}: an offset commit got no answer; leaving, so that it cannot come late",
+                        job.group
+                    );
+                    drop(work);
+                    leave(group).await;
+                    return Ok(Left::ToJoinAgain);
+                }
+            }
+        }
+        // The new protocol moves its epoch on without an event.
+        if work.is_none()
+            && deadline.is_none()
+            && let Some(old) = fenced
+            && let Some(generation) = committer.generation()
+            && generation.number != old
+            && !group.owned().is_empty()
+        {
+            fenced = None;
+            work = Some(Work::new(job, &committer, generation, owned(&group)));
+            continue;
+        }
+        let wake = Instant::now() + LOOK_EVERY;
+        tokio::select! {
+            event = group.next() => match event {
+                Ok(GroupEvent::Records { .. }) => {}
+                Ok(GroupEvent::Assigned { generation, partitions }) => {
+                    let new: Vec<i32> = partitions.iter().map(|found| found.partition).collect();
+                    // Reading is the batches' own business.
+                    group.pause(topic, &new);
+                    let all = owned(&group);
+                    log::info!("group {}: generation {}, partitions {all:?}", job.group, generation.number);
+                    fenced = None;
+                    drop(work.take());
+                    if deadline.is_none() {
+                        work = Some(Work::new(job, &committer, generation, all));
+                    }
+                }
+                Ok(GroupEvent::Revoked { partitions, .. } | GroupEvent::Lost { partitions }) => {
+                    let gone: Vec<i32> = partitions.iter().map(|gone| gone.partition).collect();
+                    log::info!("group {}: gives up partitions {gone:?}", job.group);
+                    drop(work.take());
+                }
+                Err(error) => membership_failure(job, &error).await?,
+            },
+            () = Work::progress(&mut work) => {}
+            () = tokio::time::sleep_until(wake.into()) => {}
+            changed = stop.changed() => if changed.is_err() { tokio::time::sleep(LOOK_EVERY).await },
+        }
+    }
+}
+
+fn owned(group: &GroupConsumer) -> Vec<i32> {
+    group.owned().into_iter().map(|owned| owned.partition).collect()
+}
+
+async fn leave(group: GroupConsumer) {
+    if let Err(error) = group.close().await {
+        log::warn!("leaving the group: {error}");
+    }
+}
+
+/// What a member's own trouble means. That a position does not exist is found by the batch that needs it.
+async fn membership_failure(job: &Job, error: &kafka::Error) -> Result<(), RunError> {
+    use kafka::ErrorKind::{Auth, Config, OffsetOutOfRange, Unsupported};
+    match error.kind() {
+        OffsetOutOfRange { .. } => {}
+        Auth | Config | Unsupported => return Err(kafka_failure(error)),
+        _ if error.is_fenced() => return Err(kafka_failure(error)),
+        _ => {
+            log::warn!("group {}: {error}", job.group);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+    Ok(())
+}
+
+fn group_config(job: &Job) -> Result<GroupConfig, RunError> {
+    let mut group = GroupConfig {
+        auto_commit: None,
+        reset: OffsetReset::Never,
+        protocol: GroupProtocol::Classic { assignors: vec![Assignor::CooperativeSticky] },
+        ..GroupConfig::new(job.group.as_str())
+    };
+    for (name, value) in &job.spec.reader.properties {
+        // What a member never does by itself stays as it is.
+        if !["group.id", "enable.auto.commit", "auto.offset.reset"].contains(&name.as_str()) {
+            group.set_property(name, value).map_err(|error| kafka_failure(&error))?;
+        }
+    }
+    group.fetch = super::connect::consumer_config(&job.spec, 1);
+    Ok(group)
+}
+
+/// Where partitions without a committed offset begin, as far as the job says.
+async fn initial(job: &Job, partitions: &[i32]) -> Result<BTreeMap<i32, i64>, kafka::Error> {
+    let reader = &job.spec.reader;
+    let at = match reader.begin {
+        Begin::Offset(offset) => return Ok(partitions.iter().map(|partition| (*partition, offset)).collect()),
+        Begin::LogStart => kafka::OffsetAt::Earliest,
+        Begin::LogEnd => kafka::OffsetAt::Latest,
+        Begin::Time(time) => kafka::OffsetAt::Time(time),
+        Begin::Group => match reader.auto_offset_reset {
+            Some(Reset::Earliest) => kafka::OffsetAt::Earliest,
+            Some(Reset::Latest) => kafka::OffsetAt::Latest,
+            Some(Reset::None) | None => return Ok(BTreeMap::new()),
+        },
+    };
+    let list = async |at| {
+        let wanted: Vec<_> = partitions.iter().map(|partition| (*partition, at)).collect();
+        job.client.list_offsets(&reader.topic, &wanted, super::connect::isolation(&job.spec)).await
+    };
+    let found = list(at).await?;
+    let mut initial: BTreeMap<i32, i64> =
+        found.iter().filter_map(|(partition, listed)| Some((*partition, listed.offset?))).collect();
+    // A time after the last record: the end.
+    if initial.len() < partitions.len() {
+        for (partition, listed) in &list(kafka::OffsetAt::Latest).await? {
+            if let Some(offset) = listed.offset {
+                initial.entry(*partition).or_insert(offset);
+            }
+        }
+    }
+    Ok(initial)
+}

@@ -1,0 +1,237 @@
+//! The work of one generation: the machine, and the tasks that carry out its orders.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::settle::{ask, commit, post};
+use super::write::write;
+use super::{Job, initial};
+use crate::kafka::{Generation, GroupCommitter};
+use crate::sync::error::RunError;
+use crate::sync::step::{
+    BatchId, CommitId, CommitOutcome, Delivery, Event, Evidence, Millis, Order, Over, SessionState, Stored,
+    WriteFailure, Written,
+};
+
+/// Why the work of a generation has ended.
+pub(super) enum Ended {
+    Fenced,
+    Ambiguous,
+}
+
+/// What a task comes back with.
+#[derive(Debug)]
+enum Done {
+    Offsets(Option<BTreeMap<i32, Stored>>),
+    Written(BatchId, Result<Written, WriteFailure>),
+    Committed(CommitId, CommitOutcome),
+    Posted(BatchId, String),
+    Session(BatchId, String, SessionState),
+    Evidence(BatchId, String, Evidence),
+    Fatal(RunError),
+}
+
+/// The delivery of one generation. Dropped, its tasks are over.
+#[derive(Debug)]
+pub(super) struct Work {
+    job: Arc<Job>,
+    committer: GroupCommitter,
+    generation: Generation,
+    delivery: Delivery,
+    tasks: JoinSet<Done>,
+    arrived: Vec<Done>,
+    started: Instant,
+    drain: watch::Sender<bool>,
+}
+
+impl Work {
+    pub(super) fn new(
+        job: &Arc<Job>,
+        committer: &GroupCommitter,
+        generation: Generation,
+        partitions: Vec<i32>,
+    ) -> Self {
+        Self {
+            delivery: Delivery::new(job.delivery.clone(), generation.number, partitions),
+            job: Arc::clone(job),
+            committer: committer.clone(),
+            generation,
+            tasks: JoinSet::new(),
+            arrived: Vec::new(),
+            started: Instant::now(),
+            drain: watch::Sender::new(false),
+        }
+    }
+
+    pub(super) const fn generation(&self) -> &Generation {
+        &self.generation
+    }
+
+    /// Begins nothing more.
+    pub(super) fn drain(&mut self) {
+        self.delivery.handle_drain();
+        self.drain.send_replace(true);
+    }
+
+    pub(super) fn is_quiet(&self) -> bool {
+        self.delivery.is_quiet()
+    }
+
+    fn now(&self) -> Millis {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(Millis::MAX)
+    }
+
+    /// Hands in what has arrived and carries out what is due.
+    pub(super) fn drive(&mut self) -> Result<Option<Ended>, RunError> {
+        let now = self.now();
+        for done in std::mem::take(&mut self.arrived) {
+            self.take(now, done)?;
+        }
+        while let Some(order) = self.delivery.poll_order(now) {
+            self.carry_out(order);
+        }
+        while let Some(event) = self.delivery.poll_event() {
+            tell(&self.job, &event);
+        }
+        Ok(self.delivery.over().map(|over| match over {
+            Over::Fenced => Ended::Fenced,
+            Over::Ambiguous => Ended::Ambiguous,
+        }))
+    }
+
+    /// Waits until there is something to drive; for ever without work. Safe to drop half-way.
+    pub(super) async fn progress(work: &mut Option<Self>) {
+        let Some(work) = work else { return std::future::pending().await };
+        let now = work.now();
+        let due = work.delivery.poll_timeout(now).map(|at| Duration::from_millis(at.saturating_sub(now)));
+        let timer = async {
+            match due {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            Some(done) = work.tasks.join_next() => match done {
+                Ok(done) => work.arrived.push(done),
+                Err(lost) => {
+                    let message = format!("a task of the delivery was lost: {lost}");
+                    work.arrived.push(Done::Fatal(RunError::new(crate::sync::RunErrorKind::Bug, message)));
+                }
+            },
+            () = timer => {}
+        }
+    }
+
+    fn take(&mut self, now: Millis, done: Done) -> Result<(), RunError> {
+        match done {
+            Done::Offsets(stored) => self.delivery.handle_offsets(now, stored),
+            Done::Written(batch, Ok(written)) => self.delivery.handle_written(batch, written),
+            Done::Written(batch, Err(failure)) => {
+                if let WriteFailure::Passing(why) = &failure {
+                    log::warn!("job {}: a batch is begun again: {why}", self.job.spec.name);
+                }
+                self.delivery.handle_write_failed(now, batch, failure);
+            }
+            Done::Committed(id, outcome) => self.delivery.handle_committed(now, id, outcome),
+            Done::Posted(batch, upload) => self.delivery.handle_posted(batch, &upload),
+            Done::Session(batch, upload, state) => self.delivery.handle_session(now, batch, &upload, state),
+            Done::Evidence(batch, upload, evidence) => self.delivery.handle_evidence(now, batch, &upload, evidence),
+            Done::Fatal(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, order: Order) {
+        let job = Arc::clone(&self.job);
+        match order {
+            Order::FetchOffsets => {
+                let partitions: Vec<i32> = self.delivery.partitions().collect();
+                self.tasks.spawn(async move { Done::Offsets(offsets(&job, &partitions).await) });
+            }
+            Order::Write(order) => {
+                let (batch, drain) = (order.batch, self.drain.subscribe());
+                self.tasks.spawn(async move {
+                    match write(&job, &order, drain).await {
+                        Ok(outcome) => Done::Written(batch, outcome),
+                        Err(error) => Done::Fatal(error),
+                    }
+                });
+            }
+            Order::Commit(order) => {
+                let (committer, generation) = (self.committer.clone(), self.generation.clone());
+                self.tasks.spawn(async move {
+                    let outcome = commit(&committer, &generation, &job.spec.reader.topic, &order).await;
+                    Done::Committed(order.id, outcome)
+                });
+            }
+            Order::Post(order) => {
+                self.tasks.spawn(async move {
+                    post(&job, &order.session).await;
+                    Done::Posted(order.batch, order.session.upload_id)
+                });
+            }
+            Order::Ask(order) => {
+                self.tasks.spawn(async move {
+                    let state = ask(&job, &order.session).await;
+                    Done::Session(order.batch, order.session.upload_id, state)
+                });
+            }
+            // Only given out where columns are mapped as evidence, which no job can ask for yet.
+            Order::LookForRows(order) => {
+                self.arrived.push(Done::Evidence(order.batch, order.session.upload_id, Evidence::Unavailable));
+            }
+        }
+    }
+}
+
+/// What the group has stored, and where the rest begins.
+async fn offsets(job: &Job, partitions: &[i32]) -> Option<BTreeMap<i32, Stored>> {
+    let wanted = [(job.spec.reader.topic.clone(), partitions.to_vec())];
+    let fetched = async {
+        let committed = job.client.stable_committed_offsets(&job.group, &wanted).await?;
+        let mut stored: BTreeMap<i32, Stored> = BTreeMap::new();
+        for found in committed {
+            let metadata = found.metadata.unwrap_or_default();
+            stored.insert(found.partition, Stored { offset: found.offset, metadata, initial: None });
+        }
+        let new: Vec<i32> = (partitions.iter().copied())
+            .filter(|partition| stored.get(partition).is_none_or(|stored| stored.offset.is_none()))
+            .collect();
+        if !new.is_empty() {
+            for (partition, offset) in initial(job, &new).await? {
+                stored.entry(partition).or_default().initial = Some(offset);
+            }
+        }
+        Ok::<_, crate::kafka::Error>(stored)
+    };
+    fetched.await.inspect_err(|error| log::warn!("group {}: {error}", job.group)).ok()
+}
+
+fn tell(job: &Job, event: &Event) {
+    let name = &job.spec.name;
+    match event {
+        Event::Halted { partition, cause } => {
+            log::error!("job {name}: partition {partition} stands still until a person has looked: {cause}");
+        }
+        Event::Recovered { batch, ranges } => {
+            log::info!("job {name}: batch {}: carries on what was sealed before, {}", batch.0, ranges_text(ranges));
+        }
+        Event::Sealed { batch } => log::debug!("job {name}: batch {}: sealed", batch.0),
+        Event::Advanced { batch, rows, ranges } => {
+            log::info!("job {name}: batch {}: {rows} rows committed, {}", batch.0, ranges_text(ranges));
+        }
+        Event::Rebuilding { batch, targets } => {
+            log::warn!("job {name}: batch {}: {} upload session(s) expired; written again", batch.0, targets.len());
+        }
+        Event::Waiting { batch, why } => log::error!("job {name}: batch {}: {why}", batch.0),
+    }
+}
+
+fn ranges_text(ranges: &BTreeMap<i32, crate::sync::step::Range>) -> String {
+    let all = ranges.iter().map(|(partition, range)| format!("{partition}: {}..{}", range.begin, range.end));
+    all.collect::<Vec<_>>().join(", ")
+}
