@@ -337,6 +337,12 @@ fn group_config(job: &Job) -> Result<GroupConfig, RunError> {
         protocol: GroupProtocol::Classic { assignors: vec![Assignor::CooperativeSticky] },
         ..GroupConfig::new(job.group.as_str())
     };
+    let protocol = job.spec.reader.properties.get("group.protocol");
+    if protocol.is_some_and(|protocol| protocol.eq_ignore_ascii_case("consumer")) {
+        // Its epochs outlive changes of the assignment, so that a late commit of before such a change would not be fenced.
+        return Err(config("group.protocol is \"consumer\", which the agent does not do yet".to_owned())
+            .advise("leave it out: the classic protocol works with every broker"));
+    }
     for (name, value) in &job.spec.reader.properties {
         // What a member never does by itself stays as it is.
         if !["group.id", "enable.auto.commit", "auto.offset.reset"].contains(&name.as_str()) {
