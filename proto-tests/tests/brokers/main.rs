@@ -7,4 +7,5 @@
 mod cuts;
 mod dump;
 mod errors;
+mod logins;
 mod matrix;

@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use forebay::kafka::Isolation::{ReadCommitted, ReadUncommitted};
 use forebay_proto_tests::java;
-use forebay_proto_tests::kafka::{KafkaCluster, Version};
+use forebay_proto_tests::kafka::Version;
 use forebay_proto_tests::process::{command, run};
 
 use crate::dump::{Question, answer, connect};
+use crate::logins;
 
 const LIMIT: Duration = Duration::from_secs(300);
+/// The row of logins.
+const LOGINS: &str = "logins";
 /// How many versions are up at a time.
 const AT_ONCE: usize = 2;
 
@@ -110,6 +113,8 @@ fn cases() -> Vec<Case> {
             questions: vec![Read("librdkafka", 0, ReadUncommitted), Read("librdkafka", 5, ReadCommitted)],
             holds: &["[68]=[31] [68]=[32]", "record 11 CreateTime"],
         },
+        // Not a question to the judge: `logins::complaint`.
+        Case { name: LOGINS, is_known: always, questions: Vec::new(), holds: &[] },
     ]
 }
 
@@ -123,7 +128,7 @@ fn column(version: Version) -> Column {
         ("log.retention.ms", "-1"),
         ("transaction.max.timeout.ms", "900000"),
     ];
-    let cluster = KafkaCluster::start(version, 1, &settings);
+    let (cluster, login_port) = logins::start(version, &settings);
     let mut write = java::program(version.jars(), "BrokerRecords");
     write.arg(cluster.server()).args([if version.has_zstd() { "zstd" } else { "-" }]);
     if version.has_message_format() {
@@ -169,6 +174,7 @@ fn column(version: Version) -> Column {
         }
         column.insert(case.name, Some(complaint));
     }
+    column.insert(LOGINS, Some(runtime.block_on(logins::complaint(login_port, "headers"))));
     column
 }
 
@@ -249,6 +255,7 @@ fn table(columns: &BTreeMap<Version, Column>) -> (String, String) {
             let outcome = column.get(case.name).and_then(Option::as_deref);
             let cell = match outcome {
                 None => "-",
+                Some("") if case.name == LOGINS => "ok",
                 Some("") => "same",
                 Some(_) => "DIFFERS",
             };

@@ -258,8 +258,9 @@ api_keys! {
     DescribeGroups = 15, versions 0..=5, flexible from 5;
     /// The groups of one broker.
     ListGroups = 16, versions 0..=5, flexible from 3;
-    /// Names the mechanism of a login; v1 promises that `SaslAuthenticate` follows (KIP-152). Never flexible.
-    SaslHandshake = 17, versions 1..=1, flexible from 32767;
+    /// Names the mechanism of a login; v1 promises that `SaslAuthenticate` follows (KIP-152), after v0 the bare messages do.
+    /// Never flexible.
+    SaslHandshake = 17, versions 0..=1, flexible from 32767;
     /// What a broker speaks.
     ApiVersions = 18, versions 0..=3, flexible from 3;
     /// Creates topics; sent to the controller.

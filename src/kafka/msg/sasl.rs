@@ -1,4 +1,5 @@
-//! `SaslHandshake` (17) version 1 and `SaslAuthenticate` (36) versions 0 to 2: what carries a login. Ours.
+//! `SaslHandshake` (17) versions 0 and 1 and `SaslAuthenticate` (36) versions 0 to 2: what carries a login. Ours. After a handshake
+//! of version 0, for brokers before 1.0, the mechanism's messages are sent bare.
 
 use bytes::Bytes;
 
@@ -50,6 +51,26 @@ impl Call for SaslHandshakeCall {
 pub struct SaslAuthenticateCall {
     /// The message.
     pub message: Vec<u8>,
+}
+
+impl SaslAuthenticateCall {
+    /// The message as it follows a handshake of version 0: its size in four bytes, then itself.
+    ///
+    /// # Errors
+    /// [`EncodeError`] for a message beyond 2 GiB.
+    pub fn encode_bare(&self) -> Result<Vec<u8>, EncodeError> {
+        let mut out = Writer::new();
+        Layout::of(Self::API, 0).put_count(&mut out, self.message.len(), "auth_bytes")?;
+        out.bytes(&self.message);
+        Ok(out.into_vec())
+    }
+}
+
+impl SaslAuthenticateAnswer {
+    /// What a bare message means: the broker goes on, since it says no in no other way than by closing the connection.
+    pub fn bare(message: Bytes) -> Self {
+        Self { error: ErrorCode::NONE, error_message: None, message, session_lifetime_ms: 0 }
+    }
 }
 
 impl std::fmt::Debug for SaslAuthenticateCall {

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::kafka::msg::{
-    ApiKey, ApiVersionsCall, Call, EncodeError, ErrorCode, NoCommonVersion, RequestHeader, SaslAuthenticateCall,
-    SaslHandshakeCall, VersionTable, decode_response_header, encode_request,
+    ApiKey, ApiVersionsCall, Call, EncodeError, ErrorCode, NoCommonVersion, RequestHeader, SaslAuthenticateAnswer,
+    SaslAuthenticateCall, SaslHandshakeCall, VersionTable, decode_response_header, encode_request,
 };
 use crate::limits::FRAME_BYTES_MAX;
 use crate::wire::{DecodeError, Reader};
@@ -75,6 +75,8 @@ struct Waiting {
     own: bool,
     /// Whether the broker will not answer it.
     silent: bool,
+    /// Whether it is a bare message of a mechanism, without header on both ways.
+    bare: bool,
 }
 
 /// The outcome of one request.
@@ -224,7 +226,16 @@ impl Link {
     /// [`VersionTable::pick`] gave for this connection. The broker has `patience` to answer, counted from the time it is
     /// written. Returns the correlation id under which the answer will come.
     pub fn send(&mut self, now: Instant, patience: Duration, api: ApiKey, version: i16, frame: Vec<u8>) -> i32 {
-        let waiting = Waiting { correlation_id: 0, api, version, deadline: now, patience, own: false, silent: false };
+        let waiting = Waiting {
+            correlation_id: 0,
+            api,
+            version,
+            deadline: now,
+            patience,
+            own: false,
+            silent: false,
+            bare: false,
+        };
         self.queue(now, waiting, frame)
     }
 
@@ -232,7 +243,8 @@ impl Link {
     /// comes out when it is on its way.
     pub fn send_silent(&mut self, now: Instant, api: ApiKey, version: i16, frame: Vec<u8>) -> i32 {
         let patience = Duration::ZERO;
-        let waiting = Waiting { correlation_id: 0, api, version, deadline: now, patience, own: false, silent: true };
+        let waiting =
+            Waiting { correlation_id: 0, api, version, deadline: now, patience, own: false, silent: true, bare: false };
         self.queue(now, waiting, frame)
     }
 
@@ -271,8 +283,16 @@ impl Link {
     fn ask<C: Call>(&mut self, now: Instant, patience: Duration, version: i16, call: &C) -> Result<(), LinkFault> {
         let header = RequestHeader { api: C::API, version, correlation_id: 0, client_id: &self.client_id };
         let frame = encode_request(header, call).map_err(LinkFault::Encode)?;
-        let waiting =
-            Waiting { correlation_id: 0, api: C::API, version, deadline: now, patience, own: true, silent: false };
+        let waiting = Waiting {
+            correlation_id: 0,
+            api: C::API,
+            version,
+            deadline: now,
+            patience,
+            own: true,
+            silent: false,
+            bare: false,
+        };
         self.queue(now, waiting, frame);
         Ok(())
     }
@@ -323,6 +343,10 @@ impl Link {
     }
 
     fn accept(&mut self, now: Instant, frame: &Bytes) -> Result<(), LinkFault> {
+        if let Some(due) = self.waiting.pop_front_if(|due| due.bare) {
+            let answer = SaslAuthenticateAnswer::bare(frame.clone());
+            return self.go_on(now, &due, &answer);
+        }
         let mut reader = Reader::new(frame);
         let Some(due) = self.waiting.front() else {
             let received = reader.i32_be("correlation_id").unwrap_or(-1);
@@ -351,14 +375,36 @@ impl Link {
         let Phase::LoggingIn(Some(login)) = &mut self.phase else { return Ok(()) };
         let answer = SaslHandshakeCall::decode(due.version, body).map_err(|e| LinkFault::Decode(due.api, e))?;
         let call = login.handle_handshake(answer).map_err(login_fault)?;
-        self.ask_agreed(now, due.patience, &call)
+        // KIP-152: after a handshake of v0 the messages of the mechanism follow as they are.
+        if due.version == 0 {
+            self.say_bare(now, due.patience, &call)
+        } else {
+            self.ask_agreed(now, due.patience, &call)
+        }
+    }
+
+    /// Sends a message of the mechanism as brokers before 1.0 expect it: its size, then itself.
+    fn say_bare(&mut self, now: Instant, patience: Duration, call: &SaslAuthenticateCall) -> Result<(), LinkFault> {
+        let frame = call.encode_bare().map_err(LinkFault::Encode)?;
+        let (api, deadline) = (ApiKey::SaslAuthenticate, now);
+        self.transmit(
+            now,
+            Waiting { correlation_id: 0, api, version: 0, deadline, patience, own: true, silent: false, bare: true },
+            frame,
+        );
+        Ok(())
     }
 
     fn log_in(&mut self, now: Instant, due: &Waiting, body: Bytes) -> Result<(), LinkFault> {
-        let Phase::LoggingIn(Some(login)) = &mut self.phase else { return Ok(()) };
         let answer = SaslAuthenticateCall::decode(due.version, body).map_err(|e| LinkFault::Decode(due.api, e))?;
+        self.go_on(now, due, &answer)
+    }
+
+    fn go_on(&mut self, now: Instant, due: &Waiting, answer: &SaslAuthenticateAnswer) -> Result<(), LinkFault> {
+        let Phase::LoggingIn(Some(login)) = &mut self.phase else { return Ok(()) };
         let started = login.started;
-        match login.handle_authenticate(&answer).map_err(login_fault)? {
+        match login.handle_authenticate(answer).map_err(login_fault)? {
+            Next::Say(call) if due.bare => self.say_bare(now, due.patience, &call),
             Next::Say(call) => self.ask_agreed(now, due.patience, &call),
             Next::Done { lifetime_ms } => {
                 // Counted from before the login, since the broker's clock ran while the answer was under way.
@@ -411,7 +457,10 @@ impl Link {
         let closed =
             matches!(fault, LinkFault::Closed | LinkFault::Io(BrokenPipe | ConnectionAborted | ConnectionReset, _));
         let fault = match (&self.phase, self.mechanism) {
-            (Phase::LoggingIn(_), Some(mechanism)) if closed => login_fault(LoginFault::Closed(mechanism)),
+            (Phase::LoggingIn(_), Some(mechanism)) if closed => {
+                let is_silent = self.waiting.iter().any(|waiting| waiting.bare);
+                login_fault(LoginFault::Closed { mechanism, is_silent })
+            }
             (Phase::Ready, None) if closed && !self.answered && !self.waiting.is_empty() => LinkFault::ClosedUnasked,
             _ => fault,
         };
@@ -798,8 +847,8 @@ mod tests {
         assert!(link.fault().unwrap().to_string().contains("a user name and a password are needed"));
     }
 
-    #[test]
-    fn a_broker_without_saslauthenticate_is_too_old() {
+    /// A connection to a broker of 0.11, about to send the first message of a login.
+    fn agreed_with_0_11() -> (Link, Instant) {
         let now = Instant::now();
         let mut link = Link::new("test".into(), Some(Mechanism::Plain));
         link.start(now, PATIENCE);
@@ -808,7 +857,32 @@ mod tests {
         sent(&mut link);
         link.handle_frame(now, frame(1, &versions(0, &[(3, 0, 5), (17, 0, 0)])));
         link.handle_login(now, PATIENCE, credentials());
-        assert!(matches!(link.fault(), Some(LinkFault::NoCommonVersion(_))));
-        assert!(link.poll_transmit().is_none());
+        assert_eq!(sent(&mut link), (17, 0, 2));
+        link.handle_frame(now, frame(2, &[0, 0, 0, 0, 0, 0]));
+        (link, now)
+    }
+
+    #[test]
+    fn a_broker_without_saslauthenticate_gets_bare_messages() {
+        let (mut link, now) = agreed_with_0_11();
+        let message = link.poll_transmit().unwrap();
+        let size = u32::try_from(message.len() - 4).unwrap();
+        assert_eq!(message.get(..4).unwrap(), size.to_be_bytes());
+        assert_eq!(message.get(4), Some(&0), "PLAIN begins with an empty authorization id");
+        assert!(link.ready().is_none());
+        // PLAIN's answer is empty.
+        link.handle_frame(now, Bytes::new());
+        assert!(link.ready().is_some());
+        let id = request(&mut link, now);
+        link.handle_frame(now, frame(id, b"body"));
+        assert_eq!(link.poll_answer().unwrap().body.unwrap(), &b"body"[..]);
+    }
+
+    #[test]
+    fn a_broker_of_0_11_refuses_a_login_by_closing_the_connection() {
+        let (mut link, _) = agreed_with_0_11();
+        link.handle_disconnect(LinkFault::Closed);
+        let said = link.fault().unwrap().to_string();
+        assert!(said.contains("during the SASL PLAIN login") && said.contains("user or password"), "{said}");
     }
 }

@@ -1,4 +1,5 @@
-//! One login over one connection: `SaslHandshake`, then `SaslAuthenticate` until the mechanism has what it wants.
+//! One login over one connection: `SaslHandshake`, then `SaslAuthenticate` (before Kafka 1.0 the bare messages) until the
+//! mechanism has what it wants.
 
 use std::fmt;
 use std::time::Instant;
@@ -42,14 +43,19 @@ pub enum LoginFault {
     /// There are no credentials to log in with: a token's file cannot be read.
     NoCredentials(String),
     /// The broker closed the connection instead of answering.
-    Closed(Mechanism),
+    Closed {
+        /// How we tried.
+        mechanism: Mechanism,
+        /// Whether it is one before 1.0, which says no more to wrong credentials (KIP-152).
+        is_silent: bool,
+    },
 }
 
 impl LoginFault {
     /// Whether trying again may help without any change.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Closed(_) => true,
+            Self::Closed { .. } => true,
             Self::Refused { code, .. } => code.is_retriable(),
             _ => false,
         }
@@ -77,7 +83,11 @@ impl fmt::Display for LoginFault {
             }
             Self::Exchange { mechanism, fault } => write!(f, "SASL {mechanism} login failed: {fault}"),
             Self::NoCredentials(why) => write!(f, "no SASL login: {why}"),
-            Self::Closed(mechanism) => write!(f, "the broker closed the connection during the SASL {mechanism} login"),
+            Self::Closed { mechanism, is_silent } => {
+                write!(f, "the broker closed the connection during the SASL {mechanism} login")?;
+                let why = "; a broker before 1.0 says no more when it does not accept user or password";
+                if *is_silent { f.write_str(why) } else { Ok(()) }
+            }
         }
     }
 }
