@@ -231,5 +231,5 @@ fn a_mixed_group_on_2_8_2_loses_nothing_and_repeats_only_uncommitted_work() {
 
 #[test]
 fn a_mixed_group_on_4_4_0_loses_nothing_and_repeats_only_uncommitted_work() {
-    crowds(Version::V4_4_0, &[(Division::Broker, Kind::Forebay), (Division::Assignor("range"), Kind::Forebay)]);
+    crowds(Version::V4_4_0, &[(Division::Broker, Kind::Forebay)]);
 }
