@@ -76,7 +76,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                     }
                 }
                 let Some(first) = first else {
-                    // Nothing new, and what came before it is still to be committed.
+                    // Answers without records may come faster than the timer.
                     work.commit_if_due(&consumer).await;
                     continue;
                 };
