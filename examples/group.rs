@@ -52,11 +52,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut decompressor = Decompressor::new(DECOMPRESSED_BATCH_BYTES_MAX);
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    // A timer of its own: one that begins anew with every event never ends while several brokers answer with nothing.
+    let mut due = tokio::time::interval(COMMIT_INTERVAL);
+    due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut work = Work { committed_at: Instant::now(), offsets: BTreeMap::new() };
     loop {
         let event = tokio::select! {
             event = consumer.next() => event?,
-            () = tokio::time::sleep(COMMIT_INTERVAL) => {
+            _ = due.tick() => {
                 work.commit_if_due(&consumer).await;
                 continue;
             }

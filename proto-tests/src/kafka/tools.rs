@@ -198,7 +198,7 @@ fn group_rows(text: &str) -> Option<Vec<GroupRow>> {
     let column = |name| header.iter().position(|word| *word == name);
     let (topic, partition) = (column("TOPIC")?, column("PARTITION")?);
     let (committed, end) = (column("CURRENT-OFFSET")?, column("LOG-END-OFFSET")?);
-    // A member without partitions has a row, too, with a dash for the topic.
+    // A member without a partition has a row, too, whose topic is `-`.
     let is_partition = |line: &&str| line.split_whitespace().nth(topic).is_some_and(|word| word != "-");
     let rows = lines.filter(is_partition).map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -221,7 +221,8 @@ mod tests {
     fn the_group_tables_of_both_versions_are_read() {
         let old = "\nTOPIC                          PARTITION  CURRENT-OFFSET  LOG-END-OFFSET  LAG        CONSUMER-ID\n\
                    testkafka                      6          0               0               0          -\n\
-                   testkafka                      1          1               2               1          -\n";
+                   testkafka                      1          1               2               1          -\n\
+                   -                              -          -               -               -          forebay-1\n";
         let new = "\nGROUP  TOPIC      PARTITION  CURRENT-OFFSET  LOG-END-OFFSET  LAG  CONSUMER-ID  HOST  CLIENT-ID\n\
                    g      testkafka  1          -               2               -    -            -     -\n";
         let row = |partition, committed, end| GroupRow {

@@ -11,7 +11,8 @@ use forebay::kafka::{
     Assignor, Client, ClientConfig, ErrorCode, ErrorKind, GroupConfig, GroupConsumer, GroupEvent, GroupProtocol,
     OffsetReset, OffsetToCommit, Standing,
 };
-use forebay_proto_tests::kafka::{KafkaCluster, Version};
+use forebay_proto_tests::kafka::{KafkaCluster, Tool, Version};
+use forebay_proto_tests::process::run;
 
 /// How long anything may take on a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -208,6 +209,59 @@ fn topics_that_come_and_grow_are_read() {
         assigned(&mut consumer, |count| count == 4).await;
         assert!(consumer.subscribe_pattern("(").is_err());
     });
+}
+
+/// More members than partitions: who gets none is told so, stays in the group, and takes over when the other one leaves.
+#[test]
+fn a_member_without_a_partition_waits_for_one() {
+    for (version, protocol) in [
+        (Version::V1_0_1, config("").protocol),
+        (Version::V4_4_0, config("").protocol),
+        (Version::V4_4_0, GroupProtocol::Consumer { server_assignor: None }),
+    ] {
+        let cluster = KafkaCluster::shared(version);
+        let name = format!("none-{}-{}", version.name(), matches!(protocol, GroupProtocol::Consumer { .. }));
+        cluster.create_topic(&name, 1, 1);
+        on(async {
+            let client = client(&cluster).await;
+            let own = GroupConfig { protocol: protocol.clone(), ..config(&name) };
+            let mut members = [consumer(&client, own.clone(), &name), consumer(&client, own, &name)];
+            assigned(&mut members[0], |count| count == 1).await;
+            let mut is_told = [false; 2];
+            let both = |told: [bool; 2], members: &[GroupConsumer; 2]| {
+                let owned = members.iter().map(|member| member.owned().len()).sum::<usize>();
+                told[1] && owned == 1 && members.iter().all(|member| member.generation().is_some())
+            };
+            while !both(is_told, &members) {
+                let [first, second] = &mut members;
+                let (who, event) = tokio::select! {
+                    event = first.next() => (0, event),
+                    event = second.next() => (1, event),
+                };
+                is_told[who] |= matches!(event.expect("healthy"), GroupEvent::Assigned { .. });
+            }
+            // As Kafka's tool sees it: two members, one of them with nothing.
+            let mut tool = cluster.tool(Tool::Groups);
+            tool.args(["--describe", "--members", "--group", &name]);
+            if version > Version::V1_0_1 {
+                let told = run(tool, b"", LIMIT).expect_success().stdout_text();
+                let mut counts: Vec<&str> = told
+                    .lines()
+                    .filter(|line| line.starts_with(&name))
+                    .filter_map(|line| line.split_whitespace().last())
+                    .collect();
+                counts.sort_unstable();
+                assert_eq!(counts, ["0", "1"], "{told}");
+            }
+            let idle = usize::from(members[1].owned().is_empty());
+            let [first, second] = members;
+            let (waiting, leaving) = if idle == 1 { (second, first) } else { (first, second) };
+            let mut waiting = waiting;
+            leaving.close().await.expect("a goodbye");
+            assigned(&mut waiting, |count| count == 1).await;
+            waiting.close().await.expect("a goodbye");
+        });
+    }
 }
 
 #[test]
