@@ -157,18 +157,7 @@ async fn prepare(spec: &JobSpec) -> Result<Prepared, RunError> {
     let connection = &writer.connection;
     log::info!("source: topic {} at {}", reader.topic, reader.servers.join(","));
     log::info!("target: {}.{} ({})", connection.project, writer.table, connection.source);
-    let mut maxcompute = maxcompute_config(connection);
-    maxcompute.retry.retries_max = writer.retries_max;
-    let maxcompute = MaxCompute::new(maxcompute).map_err(|error| tunnel_failure(&error))?;
-    let table = maxcompute.table(&writer.table).await.map_err(|error| tunnel_failure(&error))?;
-    if table.is_view {
-        return Err(config(format!("{} is a view; only tables can be written", writer.table)));
-    }
-    // The columns are checked before anything is created; the session may still lower the field limit.
-    let converter = Converter::new(reader, writer, &spec.settings.time_zone, &table.schema, FIELD_BYTES_MAX)
-        .map_err(|error| config(format!("table {}: {error}", writer.table)))?;
-    let routed = converter.is_routed();
-    let partition = if routed { None } else { target_partition(spec, &table)? };
+    let TargetSide { maxcompute, table, partition, routed } = target_side(spec).await?;
     // Named columns are counted when the job is read; those of "*" are known only now.
     if writer.columns == job::WriterColumns::All && reader.columns.len() < table.schema.columns.len() {
         log::warn!("the table has more columns than the reader: the remaining ones are NULL");
@@ -226,8 +215,36 @@ async fn prepare(spec: &JobSpec) -> Result<Prepared, RunError> {
     Ok(Prepared { client, maxcompute, table, partition, routed, plan, target_name })
 }
 
+/// The MaxCompute side of a job, as it is before anything is written.
+pub(super) struct TargetSide {
+    pub(super) maxcompute: MaxCompute,
+    pub(super) table: Table,
+    /// None where rows are routed, and for an unpartitioned table.
+    pub(super) partition: Option<PartitionSpec>,
+    /// Rows go to partitions by what each record holds.
+    pub(super) routed: bool,
+}
+
+/// Looks at the table, and whether the job's columns fit it.
+pub(super) async fn target_side(spec: &JobSpec) -> Result<TargetSide, RunError> {
+    let (reader, writer) = (&spec.reader, &spec.writer);
+    let mut maxcompute = maxcompute_config(&writer.connection);
+    maxcompute.retry.retries_max = writer.retries_max;
+    let maxcompute = MaxCompute::new(maxcompute).map_err(|error| tunnel_failure(&error))?;
+    let table = maxcompute.table(&writer.table).await.map_err(|error| tunnel_failure(&error))?;
+    if table.is_view {
+        return Err(config(format!("{} is a view; only tables can be written", writer.table)));
+    }
+    // The columns are checked before anything is created; the session may still lower the field limit.
+    let converter = Converter::new(reader, writer, &spec.settings.time_zone, &table.schema, FIELD_BYTES_MAX)
+        .map_err(|error| config(format!("table {}: {error}", writer.table)))?;
+    let routed = converter.is_routed();
+    let partition = if routed { None } else { target_partition(spec, &table)? };
+    Ok(TargetSide { maxcompute, table, partition, routed })
+}
+
 /// The partition that is written, in the table's order; none for an unpartitioned table.
-pub(super) fn target_partition(spec: &JobSpec, table: &Table) -> Result<Option<PartitionSpec>, RunError> {
+fn target_partition(spec: &JobSpec, table: &Table) -> Result<Option<PartitionSpec>, RunError> {
     let (name, text) = (&spec.writer.table, spec.writer.partition.as_str());
     match (table.schema.is_partitioned(), text.is_empty()) {
         (false, true) => Ok(None),

@@ -15,14 +15,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::connect::{client_config, compression, config, kafka_failure, maxcompute_config, tunnel_failure};
-use super::convert::Converter;
+use super::connect::{client_config, compression, config, kafka_failure};
 use super::error::{RunError, RunErrorKind, StopCause};
-use super::run::target_partition;
+use super::run::{TargetSide, target_side};
 use super::step::DeliveryOptions;
 use crate::job::{Begin, JobSpec, Mode, Reset};
 use crate::kafka::{self, Assignor, Client, GroupConfig, GroupConsumer, GroupEvent, GroupProtocol, OffsetReset};
-use crate::limits::FIELD_BYTES_MAX;
 use crate::tunnel::encode::Compression;
 use crate::tunnel::{MaxCompute, PartitionSpec, Table};
 use work::{Ended, Work};
@@ -134,17 +132,7 @@ async fn connect(spec: &JobSpec, stop: &mut watch::Receiver<Option<StopCause>>) 
 
 async fn prepare(spec: &JobSpec) -> Result<Job, RunError> {
     let (reader, writer) = (&spec.reader, &spec.writer);
-    let mut settings = maxcompute_config(&writer.connection);
-    settings.retry.retries_max = writer.retries_max;
-    let maxcompute = MaxCompute::new(settings).map_err(|error| tunnel_failure(&error))?;
-    let table = maxcompute.table(&writer.table).await.map_err(|error| tunnel_failure(&error))?;
-    if table.is_view {
-        return Err(config(format!("{} is a view; only tables can be written", writer.table)));
-    }
-    let converter = Converter::new(reader, writer, &spec.settings.time_zone, &table.schema, FIELD_BYTES_MAX)
-        .map_err(|error| config(format!("table {}: {error}", writer.table)))?;
-    let routed = converter.is_routed();
-    let partition = if routed { None } else { target_partition(spec, &table)? };
+    let TargetSide { maxcompute, table, partition, routed } = target_side(spec).await?;
     let client = Client::connect(client_config(spec)?).await.map_err(|error| kafka_failure(&error))?;
     let topic = client.topic(&reader.topic).await.map_err(|error| kafka_failure(&error))?;
     let cluster = client.cluster().await.map_err(|error| kafka_failure(&error))?;
