@@ -43,6 +43,10 @@ for path in sorted(VECTORS.glob("records/*.hex")):
         end = 12 + int.from_bytes(data[8:12], "big")
         write("codecs", path.stem, bytes([(data[22] & 7) - 1]) + data[61:end])
 
+# What a fuzzer once found, one folder a target.
+for path in sorted(VECTORS.glob("found/*/*.hex")):
+    write(path.parent.name, f"found-{path.stem}", unhex(path))
+
 for name in ("tunnel_records.json", "tunnel_records_pyodps.json"):
     text = (VECTORS / "tunnel" / name).read_text()
     for n, stream in enumerate(sorted(set(re.findall(r'"([0-9a-f]{8,})"', text)))):
