@@ -120,8 +120,11 @@ impl Instances {
             instances.retain(|_, old| now_ms.saturating_sub(old.created_ms) < FORGOTTEN_MS);
             let moment = jiff::Timestamp::from_millisecond(now_ms).unwrap_or(jiff::Timestamp::MAX);
             let random = uuid::Uuid::new_v4().simple().to_string();
+            // Listings are in the order of ids: those of one millisecond are in the order they began in.
+            let nth = instances.len();
+            let random = random.get(..8).unwrap_or_default();
             let instance = Arc::new(Instance {
-                id: format!("{}g{}", moment.strftime("%Y%m%d%H%M%S%3f"), random.get(..12).unwrap_or_default()),
+                id: format!("{}g{nth:04x}{random}", moment.strftime("%Y%m%d%H%M%S%3f")),
                 task: submission.task,
                 query: submission.query,
                 guid: submission.guid,
