@@ -87,6 +87,26 @@ fn sorted(text: &str) -> Vec<&str> {
     lines
 }
 
+/// Asks both until they agree. Other tests' topics and groups come and go on the same cluster, and a broker hears of a change
+/// after its neighbour did, so that two answers a second apart may rightly differ.
+fn agree<T: PartialEq + std::fmt::Debug>(ours: impl Fn() -> T, theirs: impl Fn() -> T) -> T {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let (ours, theirs) = (ours(), theirs());
+        if ours == theirs {
+            return ours;
+        }
+        assert!(Instant::now() < deadline, "--- ours\n{ours:#?}\n--- theirs\n{theirs:#?}");
+    }
+}
+
+/// What a program printed on either output, the lines of the first one sorted.
+fn lines_and_errors(output: &Output) -> (Vec<String>, String) {
+    let mut lines: Vec<String> = output.stdout_text().lines().map(ToOwned::to_owned).collect();
+    lines.sort_unstable();
+    (lines, output.stderr_text())
+}
+
 /// The reference walkthrough as it is typed, with forebay under the names of Kafka's scripts.
 #[test]
 fn the_walkthrough_runs_as_it_is_typed() {
@@ -104,39 +124,46 @@ fn the_walkthrough_runs_as_it_is_typed() {
     let create = ["--partitions", "10", "--replication-factor", "3", "--topic", "testkafka", "--create"];
     let created = script("kafka-topics.sh", "", &[&["--zookeeper", &zookeeper][..], &create].concat());
     assert_eq!(created.stdout_text(), "Created topic \"testkafka\".\n");
-    let list = script("kafka-topics.sh", "", &["--list", "--zookeeper", &zookeeper]);
-    assert_eq!(list.stdout_text(), real(Tool::Topics, &["--list"]).stdout_text());
-    assert!(list.stdout_text().lines().any(|line| line == "testkafka"));
+    let listed = agree(
+        || script("kafka-topics.sh", "", &["--list", "--zookeeper", &zookeeper]).stdout_text(),
+        || real(Tool::Topics, &["--list"]).stdout_text(),
+    );
+    assert!(listed.lines().any(|line| line == "testkafka"), "{listed}");
 
     // 2 and 3. Records in and out.
     let servers = cluster.servers();
+    let groups = || script("kafka-consumer-groups.sh", "", &["--bootstrap-server", &servers, "--list"]);
+    let earlier = groups().stdout_text();
     script("kafka-console-producer.sh", "123\nabc\n", &["--broker-list", &servers, "--topic", "testkafka"]);
     let consume = ["--bootstrap-server", &servers, "--topic", "testkafka", "--from-beginning", "--max-messages", "2"];
     let consumed = script("kafka-console-consumer.sh", "", &consume);
     assert_eq!(sorted(&consumed.stdout_text()), ["123", "abc"]);
 
     // 6. The group with the random number, and its offsets.
-    let list = script("kafka-consumer-groups.sh", "", &["--bootstrap-server", &servers, "--list"]);
-    let theirs = real(Tool::Groups, &["--list"]);
-    assert_eq!(sorted(&list.stdout_text()), sorted(&theirs.stdout_text()));
-    assert_eq!(list.stderr_text(), theirs.stderr_text());
-    let listed = list.stdout_text();
-    let group = listed.lines().find(|line| line.starts_with("console-consumer-")).expect("the consumer's group");
+    let (listed, _) = agree(|| lines_and_errors(&groups()), || lines_and_errors(&real(Tool::Groups, &["--list"])));
+    let is_new = |line: &&String| line.starts_with("console-consumer-") && earlier.lines().all(|old| old != **line);
+    let group = listed.iter().find(is_new).expect("the consumer's group");
     let describe = ["--describe", "--group", group];
-    let ours = script("kafka-consumer-groups.sh", "", &[&["--bootstrap-server", &servers][..], &describe].concat());
-    let theirs = real(Tool::Groups, &describe);
-    assert_eq!(ours.stdout_text(), theirs.stdout_text());
-    assert_eq!(ours.stderr_text(), theirs.stderr_text());
-    assert_eq!(ours.stdout_text().lines().filter(|line| line.starts_with("testkafka ")).count(), 10);
+    let both = |output: Output| (output.stdout_text(), output.stderr_text());
+    let (described, _) = agree(
+        || both(script("kafka-consumer-groups.sh", "", &[&["--bootstrap-server", &servers][..], &describe].concat())),
+        || both(real(Tool::Groups, &describe)),
+    );
+    assert_eq!(described.lines().filter(|line| line.starts_with("testkafka ")).count(), 10, "{described}");
 
     // Beside the walkthrough: what one looks at next.
     for arguments in [&["--describe", "--topic", "testkafka"][..], &["--describe"]] {
-        let ours = script("kafka-topics", "", &[&["--zookeeper", &zookeeper][..], arguments].concat());
-        assert_eq!(ours.stdout_text(), real(Tool::Topics, arguments).stdout_text());
+        agree(
+            || script("kafka-topics", "", &[&["--zookeeper", &zookeeper][..], arguments].concat()).stdout_text(),
+            || real(Tool::Topics, arguments).stdout_text(),
+        );
     }
     let offsets = ["--topic", "testkafka", "--time", "-1"];
-    let ours = script("kafka-get-offsets.sh", "", &[&["--broker-list", &servers][..], &offsets].concat());
-    assert_eq!(sorted(&ours.stdout_text()), sorted(&real(Tool::Offsets, &offsets).stdout_text()));
+    let lines = |output: Output| lines_and_errors(&output).0;
+    agree(
+        || lines(script("kafka-get-offsets.sh", "", &[&["--broker-list", &servers][..], &offsets].concat())),
+        || lines(real(Tool::Offsets, &offsets)),
+    );
     script("kafka-topics.sh", "", &["--zookeeper", &zookeeper, "--delete", "--topic", "testkafka"]);
 }
 
@@ -200,20 +227,24 @@ fn side_by_side(version: Version) {
         }
         cases.push(("kafka-consumer-groups", Tool::Groups, vec!["--list", "--state"]));
     }
-    let mut differing = Vec::new();
     for (name, tool, arguments) in &cases {
-        let mut command = cluster.tool(*tool);
-        command.args(arguments);
-        let theirs = run(command, b"", LIMIT).expect_success();
-        let ours = ours(name, arguments);
         let is_exact = version == Version::V1_0_1 && !arguments.contains(&"--list") && *tool != Tool::Offsets;
-        let (theirs, ours) = (theirs.stdout_text(), ours.stdout_text());
-        let same = if is_exact { ours == theirs } else { sorted(&ours) == sorted(&theirs) };
-        if !same {
-            differing.push(format!("{name} {arguments:?}\n--- theirs\n{theirs}\n--- ours\n{ours}"));
-        }
+        let told = |output: Output| {
+            let mut lines: Vec<String> = output.stdout_text().lines().map(ToOwned::to_owned).collect();
+            if !is_exact {
+                lines.sort_unstable();
+            }
+            (*name, arguments.clone(), lines)
+        };
+        agree(
+            || told(ours(name, arguments)),
+            || {
+                let mut command = cluster.tool(*tool);
+                command.args(arguments);
+                told(run(command, b"", LIMIT).expect_success())
+            },
+        );
     }
-    assert!(differing.is_empty(), "{}", differing.join("\n\n"));
     drop(member);
     ours("kafka-topics", &["--delete", "--topic", topic]);
 }
