@@ -13,6 +13,7 @@ mod job;
 mod kafka;
 pub(crate) mod out;
 mod personality;
+mod resolve;
 mod run;
 #[cfg(feature = "sandbox")]
 mod sandbox;
