@@ -85,6 +85,9 @@ pub const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Largest part of an error answer of MaxCompute, or of a gateway before it, that is read, in bytes.
 pub const ERROR_ANSWER_BYTES_MAX: usize = 256 * 1024;
 
+/// Largest window of a zstd body over HTTP, in bytes: what encoders may use there at most (RFC 9659).
+pub const BODY_WINDOW_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
 /// Largest file of CA certificates, in bytes.
 pub const CA_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
