@@ -48,6 +48,12 @@ pub const SCRAM_ITERATIONS_MAX: u32 = 1_000_000;
 /// Largest file with a bearer token, in bytes.
 pub const TOKEN_FILE_BYTES_MAX: usize = 64 * 1024;
 
+/// Largest answer of an OIDC token endpoint, in bytes.
+pub const TOKEN_ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// Longest time for which a token that was fetched is kept, in seconds, whatever its provider says.
+pub const TOKEN_LIFE_SECONDS_MAX: u64 = 24 * 60 * 60;
+
 /// Largest file with a private key or a certificate chain, in bytes.
 pub const KEY_FILE_BYTES_MAX: u64 = 1024 * 1024;
 

@@ -114,6 +114,7 @@
 //! | transactions | [`Producer::init_transactions`] and on; [`ErrorKind::Fenced`] and [`ErrorKind::AbortTransaction`] are its fatal and its abortable error |
 //! | `rd_kafka_offsets_for_times`, watermarks | [`Client::list_offsets`] |
 //! | the admin API | methods of [`Client`] |
+//! | token refresh callback | a [`TokenProvider`] in [`SecurityConfig::token_provider`] |
 //! | `rd_kafka_error_is_retriable` | [`Error::is_retriable`]; what comes out has been retried already |
 //!
 //! Properties under the names of librdkafka (and of Java, where they differ):
@@ -121,7 +122,7 @@
 //! | For | Properties |
 //! |---|---|
 //! | [`ClientConfig`] | `bootstrap.servers`, `metadata.broker.list`, `client.id`, `socket.timeout.ms` (`request.timeout.ms`), `socket.connection.setup.timeout.ms`, `retry.backoff.ms`, `retry.backoff.max.ms`, `default.api.timeout.ms` |
-//! | security | `security.protocol`, `ssl.ca.location`, `ssl.ca.pem`, `ssl.certificate.location`, `ssl.certificate.pem`, `ssl.key.location`, `ssl.key.pem`, `sasl.mechanism`, `sasl.mechanisms`, `sasl.username`, `sasl.password`, `sasl.jaas.config`, `sasl.oauthbearer.token.endpoint.url` |
+//! | security | `security.protocol`, `ssl.ca.location`, `ssl.ca.pem`, `ssl.certificate.location`, `ssl.certificate.pem`, `ssl.key.location`, `ssl.key.pem`, `sasl.mechanism`, `sasl.mechanisms`, `sasl.username`, `sasl.password`, `sasl.jaas.config`, `sasl.oauthbearer.method`, `sasl.oauthbearer.client.id`, `sasl.oauthbearer.client.secret`, `sasl.oauthbearer.scope`, `sasl.oauthbearer.extensions`, `sasl.oauthbearer.token.endpoint.url`, `https.ca.location`, `https.ca.pem` |
 //! | [`ConsumerConfig`] | `isolation.level`, `fetch.max.bytes`, `max.partition.fetch.bytes`, `fetch.message.max.bytes`, `fetch.wait.max.ms` (`fetch.max.wait.ms`), `fetch.min.bytes`, `auto.offset.reset`, `client.rack`, `check.crcs` |
 //! | [`GroupConfig`] | those, and `group.id`, `group.instance.id`, `group.protocol`, `group.remote.assignor`, `partition.assignment.strategy`, `session.timeout.ms`, `heartbeat.interval.ms`, `max.poll.interval.ms`, `topic.metadata.refresh.interval.ms` (`metadata.max.age.ms`), `enable.auto.commit`, `auto.commit.interval.ms` |
 //! | [`ProducerConfig`] | `acks`, `request.required.acks`, `enable.idempotence`, `transactional.id`, `transaction.timeout.ms`, `compression.type`, `compression.codec`, `batch.size`, `linger.ms`, `queue.buffering.max.ms`, `queue.buffering.max.kbytes` (`buffer.memory`), `message.max.bytes` (`max.request.size`), `message.timeout.ms` (`delivery.timeout.ms`), `max.block.ms`, `max.in.flight`, `message.send.max.retries` (`retries`), `partitioner` |
@@ -167,16 +168,17 @@ pub use error::{Error, ErrorKind, PartitionError};
 pub use fetched::Fetched;
 pub use group_consumer::{AssignedPartition, GroupCommitter, GroupConfig, GroupConsumer, GroupEvent, OffsetReset};
 pub use msg::{ErrorCode, Isolation, LogDirPartition, TopicId, VersionTable};
+pub use net::login::{TokenFuture, TokenProvider};
 pub use offsets::{CommittedOffset, ListedOffset, OffsetAt, OffsetToCommit};
 pub use producer::{
     Acks, ConsumerGroupMetadata, Delivery, Partitioner, Producer, ProducerConfig, ProducerRecord, Property,
     RecordHeader, RecordMetadata, partition_for_key,
 };
-pub use security::{PemSource, SecurityConfig, SecurityProtocol, TlsVersions};
+pub use security::{OidcConfig, PemSource, SecurityConfig, SecurityProtocol, TlsVersions};
 pub use state::assign::Assignor;
 pub use state::fetch::{OnLost, Position, TopicPartition};
 pub use state::group::{Generation, GroupProtocol, Standing};
-pub use state::sasl::{Mechanism, Secret};
+pub use state::sasl::{BearerToken, CredentialsFault, Mechanism, Secret};
 
 #[cfg(test)]
 mod tests {
