@@ -284,6 +284,72 @@ fn a_person_settles_what_nobody_else_can() {
     }
 }
 
+/// A job whose two ends are not up yet.
+fn patient_job(table: &str) -> String {
+    format!(
+        "[source]\nbrokers = [\"127.0.0.1:1\"]\ntopic = \"t\"\nstart = \"earliest\"\n[target]\nproject = \"p\"\nendpoint = \
+         \"http://127.0.0.1:1/api\"\ntable = \"{table}\"\n[[columns]]\nto = \"a\"\nfrom = \"value\"\n"
+    )
+}
+
+/// What systemd would hear, line by line.
+struct Listener(std::os::unix::net::UnixDatagram);
+
+impl Listener {
+    fn wait_for(&self, line: &str) {
+        let mut heard = String::new();
+        let mut bytes = [0; 1024];
+        while !heard.lines().any(|heard| heard == line) {
+            let length = self.0.recv(&mut bytes).unwrap_or_else(|error| panic!("{line}: {error}; heard:\n{heard}"));
+            heard.push_str(&String::from_utf8_lossy(&bytes[..length]));
+            heard.push('\n');
+        }
+    }
+}
+
+/// A folder of jobs, read again by SIGHUP all or nothing, under a service manager that is kept informed.
+#[test]
+fn a_folder_of_jobs_is_read_again_and_systemd_is_told() {
+    let scratch = Scratch::new("agent-folder");
+    let folder = scratch.path().join("jobs");
+    std::fs::create_dir(&folder).expect("a folder");
+    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).expect("a file");
+    write("one.toml", &patient_job("a"));
+    write("two.toml", &patient_job("b"));
+    write("README.md", "not a job");
+    let socket = scratch.path().join("notify");
+    let listener = Listener(std::os::unix::net::UnixDatagram::bind(&socket).expect("a socket"));
+    listener.0.set_read_timeout(Some(LIMIT)).expect("a limit");
+    let mut command = forebay(&scratch);
+    command
+        .args(["agent", "jobs"])
+        .env("ALIBABA_CLOUD_ACCESS_KEY_ID", "id")
+        .env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "key")
+        .env("NOTIFY_SOCKET", &socket)
+        .env("WATCHDOG_USEC", "400000");
+    let mut agent = Server::start("agent", command, &scratch.path().join("agent.log"));
+    listener.wait_for("READY=1");
+    listener.wait_for("WATCHDOG=1");
+    let reload = |said: &str| {
+        agent.signal(Signal::HUP);
+        listener.wait_for("RELOADING=1");
+        listener.wait_for("READY=1");
+        assert!(agent.log_text().contains(said), "{said}\n{}", agent.log_tail());
+    };
+    reload("nothing has changed");
+    write("one.toml", "[source]\nbrokers = 1\n");
+    reload("the jobs go on as they were");
+    write("one.toml", &patient_job("c"));
+    write("three.toml", &patient_job("d"));
+    std::fs::remove_file(folder.join("two.toml")).expect("it is there");
+    reload("started [\"three\"], changed [\"one\"], stopped [\"two\"]");
+    agent.wait_until("the end of the second job", LIMIT, |agent| agent.log_text().contains("job two: stopped"));
+    agent.signal(Signal::TERM);
+    listener.wait_for("STOPPING=1");
+    let status = agent.wait(LIMIT);
+    assert!(status.success(), "{status}\n{}", agent.log_tail());
+}
+
 #[test]
 fn what_an_agent_cannot_do_is_said() {
     let scratch = Scratch::new("agent-refused");

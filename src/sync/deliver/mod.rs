@@ -119,7 +119,12 @@ async fn connect(spec: &JobSpec, stop: &mut watch::Receiver<Option<StopCause>>) 
         if stop.borrow_and_update().is_some() {
             return Ok(None);
         }
-        let error = match prepare(spec).await {
+        // Nothing has been begun, so a stop need not wait for ends that do not answer.
+        let prepared = tokio::select! {
+            prepared = prepare(spec) => prepared,
+            _ = stop.wait_for(Option::is_some) => return Ok(None),
+        };
+        let error = match prepared {
             Ok(job) => return Ok(Some(job)),
             Err(error) if error.kind == RunErrorKind::Unavailable => error,
             Err(error) => return Err(error),
