@@ -113,7 +113,7 @@ fetch() {
 # What is installed already, and was made from this tarball, needs no download.
 INSTALLED='' CHANGED=no
 for stamp in "$PREFIX"/opt/forebay/*/SHA256; do
-  if [ -r "$stamp" ] && [ "$(cat "$stamp")" = "$SUM" ]; then INSTALLED=$(basename "$(dirname "$stamp")"); fi
+  if [ ! -L "$(dirname "$stamp")" ] && [ -r "$stamp" ] && [ "$(cat "$stamp")" = "$SUM" ]; then INSTALLED=$(basename "$(dirname "$stamp")"); fi
 done
 if [ -z "$INSTALLED" ]; then
   fetch || die "cannot fetch $URL"

@@ -34,6 +34,8 @@ fn the_seed_job_runs_in_an_empty_root_by_the_names_of_its_hosts_file() {
     cluster.create_topic(topic, 10, 3);
     let lines: String = (0..20).map(|n| format!("{{\"event_id\":\"e{n}\",\"tag\":{{\"desc\":\"d\"}}}}\n")).collect();
     cluster.produce(topic, &lines, &[]);
+    // Read once, so that every replica has them: a log ends where its replicas do.
+    let wanted = cluster.consume(topic).iter().filter(|record| record.offset < 3).count();
 
     root.write("sources.toml", &service.account().datasources().replace("127.0.0.1", "maxcompute"));
     let read = |name: &str| {
@@ -42,11 +44,11 @@ fn the_seed_job_runs_in_an_empty_root_by_the_names_of_its_hosts_file() {
     root.write("job.json", &read("job.json"));
     let _made = root.run(&["sql", "--datasources", "/sources.toml", "-e", &read("table.sql")]).expect_success();
     let server = format!("Reader.server={}", cluster.server().replace("127.0.0.1", "emr-header-1"));
-    let _run = root.run(&["run", "/job.json", "--set", &server, "--datasources", "/sources.toml"]).expect_success();
+    let log = root.run(&["run", "/job.json", "--set", &server, "--datasources", "/sources.toml"]).expect_success();
 
     // 20 records without keys over 10 partitions: two in each, and the job's end is offset 3.
     let table = read_with_pyodps(service.account(), topic);
-    assert_eq!(table.rows.len(), cluster.consume(topic).iter().filter(|record| record.offset < 3).count());
+    assert_eq!(table.rows.len(), wanted, "{}", log.describe());
     assert!(table.rows.len() >= 10, "{} rows", table.rows.len());
 
     // No resolver answers here, and the message names the host.

@@ -5,6 +5,7 @@
 mod bootstrap;
 mod empty_root;
 mod footprint;
+mod hosts;
 mod packages;
 mod units;
 
@@ -124,7 +125,6 @@ commit_every = {{ time = "300ms" }}
 pub(crate) const JOB_TABLE: &str = "(value string, p string, o string)";
 
 /// What ConsoleConsumer prints of `topic` is what PyODPS reads of its table, each record once.
-#[expect(dead_code, reason = "for the hosts")]
 pub(crate) fn assert_each_once(cluster: &KafkaCluster, account: &Account, topic: &str) {
     let text = |text: String| Some(text.into_bytes());
     let told = cluster.consume(topic);

@@ -13,6 +13,10 @@ fn analyze(unit: &str, arguments: &[&str]) -> Output {
         std::fs::create_dir_all(root.join(folder)).expect("a folder can be made");
     }
     std::fs::copy(shipped("x86_64"), root.join("usr/bin/forebay")).expect("the program can be copied");
+    // The targets that it is ordered by are this machine's.
+    let folder = root.join("usr/lib/systemd");
+    std::fs::create_dir_all(&folder).expect("a folder can be made");
+    let _copied = ran("cp", &["-a", "/usr/lib/systemd/system", &folder.display().to_string()]).expect_success();
     let unit_file = repository_folder().join("deploy/systemd").join(unit);
     std::fs::copy(unit_file, root.join("etc/systemd/system/forebay@.service")).expect("the unit can be copied");
     let root_option = format!("--root={}", root.display());
@@ -21,11 +25,16 @@ fn analyze(unit: &str, arguments: &[&str]) -> Output {
 
 #[test]
 fn systemd_finds_nothing_wrong_with_the_units() {
+    // The plain unit says what old hosts understand, and new ones have another name for.
     for unit in ["forebay@.service", "plain/forebay@.service"] {
         let output =
             analyze(unit, &["--man=no", "--recursive-errors=no", "verify", "forebay@orders.service"]).expect_success();
         assert_eq!(
-            output.stderr_text().lines().filter(|line| line.contains("forebay")).count(),
+            output
+                .stderr_text()
+                .lines()
+                .filter(|line| line.contains("forebay") && !line.contains("MemoryLimit="))
+                .count(),
             0,
             "{}",
             output.describe()
