@@ -48,6 +48,12 @@ pub const SCRAM_ITERATIONS_MAX: u32 = 1_000_000;
 /// Largest file with a bearer token, in bytes.
 pub const TOKEN_FILE_BYTES_MAX: usize = 64 * 1024;
 
+/// Largest answer of an OIDC token endpoint, in bytes.
+pub const TOKEN_ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// Longest time for which a token that was fetched is kept, in seconds, whatever its provider says.
+pub const TOKEN_LIFE_SECONDS_MAX: u64 = 24 * 60 * 60;
+
 /// Largest file with a private key or a certificate chain, in bytes.
 pub const KEY_FILE_BYTES_MAX: u64 = 1024 * 1024;
 
@@ -84,6 +90,9 @@ pub const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Largest part of an error answer of MaxCompute, or of a gateway before it, that is read, in bytes.
 pub const ERROR_ANSWER_BYTES_MAX: usize = 256 * 1024;
+
+/// Largest window of a zstd body over HTTP, in bytes: what encoders may use there at most (RFC 9659).
+pub const BODY_WINDOW_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
 /// Largest file of CA certificates, in bytes.
 pub const CA_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;

@@ -34,6 +34,39 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls_graviola::default_provider())
 }
 
+/// What an HTTP client is set up with that trusts these certificates.
+///
+/// # Errors
+/// A sentence.
+#[cfg(any(feature = "tunnel", feature = "oidc"))]
+pub(crate) fn https(roots: RootCertStore) -> Result<rustls::ClientConfig, String> {
+    let mut config = rustls::ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| format!("cannot set up TLS: {error}"))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// Whether an error of an HTTP client is TLS refusing the service's certificate, which no repetition cures.
+#[cfg(any(feature = "tunnel", feature = "oidc"))]
+pub(crate) fn is_distrust(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut current = Some(error);
+    while let Some(error) = current {
+        // An I/O error does not name what it wraps as its source.
+        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let tls = error.downcast_ref::<rustls::Error>();
+        if matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
+            || wrapped.is_some_and(|wrapped| is_distrust(wrapped))
+        {
+            return true;
+        }
+        current = error.source();
+    }
+    false
+}
+
 /// Whether this CPU can do it. graviola asserts that itself at the first use of a cipher; asking first turns the panic into
 /// an error.
 ///

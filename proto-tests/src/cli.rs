@@ -1,9 +1,10 @@
 //! The `forebay` program as a user calls it.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::process::{Output, command, run};
@@ -64,11 +65,12 @@ pub fn program() -> &'static Path {
     })
 }
 
-/// The example `group`, built likewise: a member of a consumer group.
+/// A program of `examples/`, built likewise.
 #[must_use]
-pub fn group_example() -> &'static Path {
-    static EXAMPLE: OnceLock<PathBuf> = OnceLock::new();
-    EXAMPLE.get_or_init(|| build(["--example", "group"], "examples/group"))
+pub fn example(name: &'static str) -> PathBuf {
+    static EXAMPLES: Mutex<BTreeMap<&str, PathBuf>> = Mutex::new(BTreeMap::new());
+    let mut built = EXAMPLES.lock().unwrap_or_else(PoisonError::into_inner);
+    built.entry(name).or_insert_with(|| build(["--example", name], &format!("examples/{name}"))).clone()
 }
 
 fn build(what: [&str; 2], file: &str) -> PathBuf {

@@ -48,6 +48,12 @@ pub(super) enum Command {
     /// once; what is under way is kept in the group, nothing on disk. SIGTERM lets it come to its end, a second one stops at
     /// once.
     Agent(super::agent::AgentArgs),
+    /// Settle by hand what an agent cannot: sealed batches whose upload session MaxCompute has forgotten
+    ///
+    /// Without a decision it only shows what is under way (exit code 76 when something waits for a person). An agent that was away
+    /// for longer than an upload session lives cannot know whether its last batch was committed; where the job maps a record's
+    /// partition and offset to columns, the table tells it, and nothing has to be decided here.
+    Resolve(super::resolve::ResolveArgs),
     /// Say what a job file means, and look whether it could run
     ///
     /// Says on standard output what the job means, and on standard error what may be a mistake. Then it contacts Kafka and
@@ -78,6 +84,7 @@ impl Command {
         match self {
             Self::Run(args) => args.run().await,
             Self::Agent(args) => args.run().await,
+            Self::Resolve(args) => args.run().await,
             Self::Check(args) => args.run().await,
             Self::Sql(args) => args.run().await,
             Self::Tunnel(args) => args.run().await,

@@ -14,6 +14,7 @@ mod kafka;
 mod manual;
 pub(crate) mod out;
 mod personality;
+mod resolve;
 mod run;
 #[cfg(feature = "sandbox")]
 mod sandbox;

@@ -110,7 +110,7 @@ fn security(section: &Section<'_>, report: &Report) -> BTreeMap<String, Secret> 
 }
 
 fn is_security_key(key: &str) -> bool {
-    ["sasl.", "ssl.", "forebay.sasl."].iter().any(|prefix| key.starts_with(prefix))
+    ["sasl.", "ssl.", "https.ca.", "forebay.sasl."].iter().any(|prefix| key.starts_with(prefix))
         || ["enable.ssl.certificate.verification", "java.security.auth.login.config"].contains(&key)
 }
 

@@ -15,6 +15,8 @@ use super::state::address::HostPort;
 use super::state::backoff::Backoff;
 use super::state::cluster::{Cluster, Place, Topic};
 use super::state::link::{LinkFault, TlsKind};
+use super::state::login::LoginFault;
+use super::state::sasl::CredentialsFault;
 
 /// What a client and its consumers share.
 #[derive(Debug)]
@@ -379,6 +381,9 @@ fn call_attempt(fault: &CallFault) -> Attempt {
 fn link_attempt(fault: &LinkFault, text: String) -> Attempt {
     match fault {
         LinkFault::TimedOut { .. } => Attempt::retry(Error::new(ErrorKind::Timeout, text)),
+        LinkFault::Login(fault) if matches!(**fault, LoginFault::NoCredentials(CredentialsFault::Unavailable(_))) => {
+            Attempt::retry(Error::new(ErrorKind::Connect, text))
+        }
         LinkFault::Login(fault) if fault.is_passing() => Attempt::retry(Error::new(ErrorKind::Auth, text)),
         LinkFault::Login(fault) if fault.is_ours() => Attempt::last(Error::new(ErrorKind::Config, text)),
         LinkFault::Login(_) | LinkFault::Tls(TlsKind::Refused, _) => Attempt::last(Error::new(ErrorKind::Auth, text)),

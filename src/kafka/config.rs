@@ -60,7 +60,8 @@ impl ClientConfig {
     /// the client's; those of [`ConsumerConfig::set_property`] and unknown ones are left alone.
     ///
     /// Security: `security.protocol`, `sasl.mechanism`, `sasl.jaas.config` or `sasl.username` and `sasl.password`,
-    /// `sasl.oauthbearer.token.endpoint.url` with a `file:` URL; `ssl.ca.location`, `ssl.certificate.location` and
+    /// `sasl.oauthbearer.token.endpoint.url` with a `file:` URL, or with an `https:` one and `sasl.oauthbearer.client.id`,
+    /// `sasl.oauthbearer.client.secret`, `sasl.oauthbearer.scope` ([`OidcConfig`](super::OidcConfig)); `ssl.ca.location`, `ssl.certificate.location` and
     /// `ssl.key.location`, or Java's `ssl.truststore.*` and `ssl.keystore.*` with PEM stores; and one of our own,
     /// `forebay.sasl.allow.cleartext.secrets` ([`SecurityConfig::allow_cleartext_secrets`]).
     ///

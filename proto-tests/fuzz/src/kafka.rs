@@ -6,7 +6,7 @@ use forebay::kafka::msg::{
     decode_cooperative_data, decode_response_header, decode_sticky_data, encode_sticky_data, shape,
 };
 use forebay::kafka::state::frame::FrameBuffer;
-use forebay::kafka::state::sasl::{Credentials, Exchange};
+use forebay::kafka::state::sasl::{BearerToken, Credentials, Exchange};
 use forebay::kafka::{Mechanism, Secret};
 use forebay::wire::Reader;
 
@@ -86,7 +86,7 @@ pub fn group_blobs(data: &[u8]) {
 pub fn sasl(data: &[u8]) {
     let Some((mechanism, data)) = choose(data, Mechanism::ALL) else { return };
     let credentials = match mechanism {
-        Mechanism::OauthBearer => Credentials::Token(Secret::new("abc.def.ghi")),
+        Mechanism::OauthBearer => Credentials::Token(BearerToken::new("abc.def.ghi")),
         _ => Credentials::Password { username: "user".into(), password: Secret::new("pencil") },
     };
     let exchange = Exchange::new(*mechanism, &credentials, "rOprNGfwEbeRWgbNEkqO");

@@ -101,8 +101,7 @@ fn unpack(compression: Compression, body: &[u8]) {
                 }
             }
         }
-    } else if compression != Compression::Zstd {
-        // zstd is unpacked on a thread of its own, by the code that `codecs` goes through.
+    } else {
         let mut source = std::io::Read::take(unpacked(compression, std::io::Cursor::new(body.to_vec())), 1024 * 1024);
         let _bytes = std::io::copy(&mut source, &mut std::io::sink()).is_ok();
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use forebay_proto_tests::cli::group_example;
+use forebay_proto_tests::cli::example;
 use forebay_proto_tests::java;
 use forebay_proto_tests::kafka::KafkaCluster;
 use forebay_proto_tests::process::{Server, command};
@@ -45,7 +45,7 @@ impl Member {
         properties: &[(&str, &str)],
     ) -> Self {
         let mut program: Command = match kind {
-            Kind::Forebay => command(group_example()),
+            Kind::Forebay => command(example("group")),
             Kind::Java => java::program(cluster.version().jars(), "GroupMember"),
             Kind::Librdkafka => {
                 let mut python = command(cached("venv").join("bin/python"));

@@ -1,5 +1,6 @@
 //! The Kafka client against peers that misbehave: what a user is told, how soon, and that no record is lost or repeated.
 
+mod examples;
 mod peer;
 mod semantics;
 mod semantics_real;

@@ -3,10 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod endpoint;
 mod relay;
 mod secured;
+mod tokens;
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use forebay::kafka::record::Decompressor;
 use forebay::kafka::{Client, ClientConfig, Consumer, ConsumerConfig, Error, ErrorKind};
@@ -342,42 +344,6 @@ fn a_job_logs_in_by_its_data_source_or_its_properties(secured: &Secured) {
         let output = by_properties(password, ca);
         assert_eq!(output.code, code, "{}", output.describe());
     }
-}
-
-/// A token as Kafka's validator for tests takes it: no signature.
-fn token(subject: &str, lifetime: Duration) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let end = (now + lifetime).as_secs();
-    let claims = format!("{{\"sub\":\"{subject}\",\"iat\":{},\"exp\":{end}}}", now.as_secs());
-    format!("{}.{}.", base64_url(b"{\"alg\":\"none\"}"), base64_url(claims.as_bytes()))
-}
-
-fn base64_url(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let bits: Vec<u8> = bytes.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1)).collect();
-    let digit = |six: &[u8]| six.iter().chain([0; 6].iter()).take(6).fold(0, |all, bit| all << 1 | usize::from(*bit));
-    bits.chunks(6).map(|six| char::from(DIGITS[digit(six)])).collect()
-}
-
-#[test]
-fn kafka_4_4_0_takes_a_token_and_refuses_one_that_is_over() {
-    let secured = Secured::shared(Version::V4_4_0);
-    let file = secured.files.write("bearer", token(USER, Duration::from_secs(3600)));
-    let properties = [
-        ("security.protocol", "SASL_SSL".to_owned()),
-        ("sasl.mechanism", "OAUTHBEARER".to_owned()),
-        ("sasl.oauthbearer.token.endpoint.url", format!("file://{}", file.display())),
-        ("ssl.ca.location", secured.file("ca.pem")),
-    ];
-    assert_eq!(read(&at(secured.sasl_ssl), &properties).unwrap(), LINES);
-    secured.files.write("bearer", token(USER, Duration::ZERO));
-    std::thread::sleep(Duration::from_millis(1100));
-    let error = read(&at(secured.sasl_ssl), &properties).unwrap_err();
-    assert!(error.is_auth() && error.to_string().contains("OAUTHBEARER"), "{error:?}");
-    std::fs::remove_file(&file).unwrap();
-    let error = read(&at(secured.sasl_ssl), &properties).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Config);
-    assert!(error.to_string().contains("bearer"), "{error}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::relay::Relay;
 /// The user that every mechanism knows. No part of the password appears anywhere else.
 pub(crate) const USER: &str = "alice";
 pub(crate) const PASSWORD: &str = "canary-p4ssw0rd";
-/// How long a SCRAM login holds on the relayed listener of 4.4.0, in milliseconds.
+/// How long a SCRAM login holds on the relayed listener of 4.4.0, and one with a token on the one without TLS, in milliseconds.
 pub(crate) const LIFETIME_MS: u64 = 2_000;
 /// What the topic [`TOPIC`] holds.
 pub(crate) const LINES: &str = "one\ntwo\nthree\n";
@@ -148,6 +148,7 @@ fn broker_properties(version: Version, files: &Scratch) -> Vec<(String, String)>
         }
     }
     set("listener.name.relayed.scram-sha-256.connections.max.reauth.ms", &LIFETIME_MS.to_string());
+    set("listener.name.saslplain.oauthbearer.connections.max.reauth.ms", &LIFETIME_MS.to_string());
     properties
 }
 

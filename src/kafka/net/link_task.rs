@@ -193,7 +193,12 @@ impl Driver {
                 outgoing = self.link.poll_transmit().map(Bytes::from).unwrap_or_default();
             }
             self.hand_out();
-            if self.link.fault().is_some() {
+            if let Some(fault) = self.link.fault() {
+                if let (LinkFault::Login(fault), Some(login)) = (fault, &self.login)
+                    && fault.is_refusal()
+                {
+                    login.refused();
+                }
                 return;
             }
             if let (true, Some(login)) = (self.link.wants_login(), &self.login) {

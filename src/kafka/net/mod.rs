@@ -3,6 +3,8 @@
 pub(crate) mod dial;
 pub(crate) mod link_task;
 pub(crate) mod login;
+#[cfg(feature = "oidc")]
+pub(crate) mod oidc;
 pub(crate) mod pool;
 pub(crate) mod tls;
 

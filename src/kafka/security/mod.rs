@@ -1,17 +1,20 @@
 //! How connections to brokers are protected: TLS, and who logs in.
 
 mod jaas;
+mod oidc;
 mod properties;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::error::{Error, ErrorKind};
-use super::net::login::{CredentialsFrom, LoginSource};
+use super::net::login::{CredentialsFrom, LoginSource, TokenProvider};
 use super::net::pool::Security;
 use super::net::tls::TlsSettings;
 use super::state::sasl::{Credentials, Mechanism, Secret};
 
+pub use self::oidc::OidcConfig;
 pub use super::net::tls::{PemSource, TlsVersions};
 
 /// Kafka's `security.protocol`: whether a listener is encrypted, and whether it wants a login.
@@ -84,8 +87,13 @@ pub struct SecurityConfig {
     pub password: Option<Secret>,
     /// File with a bearer token, for OAUTHBEARER; read at each login, so that another program can renew it.
     pub token_file: Option<PathBuf>,
+    /// Where OAUTHBEARER gets tokens by client credentials, unless there is a token file.
+    pub oidc: Option<OidcConfig>,
+    /// Gives tokens for OAUTHBEARER, in place of a file and a token endpoint.
+    pub token_provider: Option<Arc<dyn TokenProvider>>,
     /// Lets PLAIN and OAUTHBEARER send password or token over an unencrypted connection, where anybody on the way can read
-    /// it. Default: false, which makes such a configuration an error. SCRAM never sends its password.
+    /// it, and lets a token endpoint be asked over plain HTTP. Default: false, which makes such a configuration an error. SCRAM
+    /// never sends its password.
     pub allow_cleartext_secrets: bool,
 }
 
@@ -141,17 +149,39 @@ impl SecurityConfig {
             )));
         }
         let missing = |what: &str| config(format!("sasl.mechanism={mechanism} needs {what}"));
-        let from = match (mechanism, &self.username, &self.password, &self.token_file) {
-            (Mechanism::OauthBearer, _, _, Some(file)) => CredentialsFrom::TokenFile(file.clone()),
-            (Mechanism::OauthBearer, ..) => {
-                return Err(missing("a token file: sasl.oauthbearer.token.endpoint.url=file:///path"));
-            }
-            (_, Some(username), Some(password), _) if !username.is_empty() && !password.expose().is_empty() => {
+        let from = match (mechanism, &self.username, &self.password) {
+            (Mechanism::OauthBearer, ..) => self.tokens()?,
+            (_, Some(username), Some(password)) if !username.is_empty() && !password.expose().is_empty() => {
                 CredentialsFrom::Fixed(Credentials::Password { username: username.clone(), password: password.clone() })
             }
             _ => return Err(missing("sasl.username and sasl.password, or a sasl.jaas.config with both")),
         };
         Ok(LoginSource { mechanism, from })
+    }
+}
+
+impl SecurityConfig {
+    fn tokens(&self) -> Result<CredentialsFrom, Error> {
+        match (&self.token_provider, &self.token_file, &self.oidc) {
+            (Some(provider), ..) => Ok(CredentialsFrom::Provider(Arc::clone(provider))),
+            (_, Some(file), _) => Ok(CredentialsFrom::TokenFile(file.clone())),
+            (.., Some(oidc)) => {
+                oidc.check(self.allow_cleartext_secrets)?;
+                #[cfg(feature = "oidc")]
+                let from = Ok(CredentialsFrom::Provider(Arc::new(oidc.source()?)));
+                #[cfg(not(feature = "oidc"))]
+                let from = {
+                    let text = "this build asks no token endpoint (cargo feature `oidc`); a token file is read";
+                    Err(Error::new(ErrorKind::Unsupported, text))
+                };
+                from
+            }
+            (None, None, None) => Err(config(
+                "sasl.mechanism=OAUTHBEARER needs tokens: sasl.oauthbearer.token.endpoint.url=https://HOST/PATH with \
+                 sasl.oauthbearer.client.id and sasl.oauthbearer.client.secret, or a token file with file:///PATH"
+                    .to_owned(),
+            )),
+        }
     }
 }
 

@@ -1,7 +1,10 @@
 //! Security properties by the names that Kafka's Java client or librdkafka gives them.
 
+use super::super::config::millis;
 use super::super::error::{Error, ErrorKind};
-use super::{PemSource, Secret, SecurityConfig, SecurityProtocol, TlsVersions, config, jaas, mechanism_names};
+use super::{
+    OidcConfig, PemSource, Secret, SecurityConfig, SecurityProtocol, TlsVersions, config, jaas, mechanism_names, oidc,
+};
 use crate::kafka::state::sasl::Mechanism;
 
 /// The property of ours that lets a password or token be sent over an unencrypted connection.
@@ -21,7 +24,29 @@ impl SecurityConfig {
             "sasl.username" => self.username = Some(value.to_owned()),
             "sasl.password" => self.password = Some(Secret::new(value)),
             "sasl.jaas.config" => self.set_jaas(name, value)?,
-            "sasl.oauthbearer.token.endpoint.url" => self.token_file = Some(token_file(name, trimmed)?),
+            "sasl.oauthbearer.token.endpoint.url" => self.set_endpoint(name, trimmed)?,
+            "sasl.oauthbearer.method" => match trimmed.to_ascii_lowercase().as_str() {
+                "oidc" => drop(self.oidc()),
+                "default" => {}
+                _ => return Err(config(format!("property {name}={}: default or oidc expected", shown(value)))),
+            },
+            "sasl.oauthbearer.grant.type" if trimmed == "client_credentials" => {}
+            "sasl.oauthbearer.grant.type" => {
+                return Err(unsupported(name, "client_credentials is supported"));
+            }
+            "sasl.oauthbearer.client.id" | "sasl.oauthbearer.client.credentials.client.id" => {
+                trimmed.clone_into(&mut self.oidc().client_id);
+            }
+            "sasl.oauthbearer.client.secret" | "sasl.oauthbearer.client.credentials.client.secret" => {
+                self.oidc().client_secret = Secret::new(value);
+            }
+            "sasl.oauthbearer.scope" => trimmed.clone_into(&mut self.oidc().scope),
+            "sasl.oauthbearer.extensions" => self.oidc().extensions = oidc::extensions(name, value)?,
+            "sasl.oauthbearer.header.urlencode" => self.oidc().header_urlencode = boolean(name, trimmed)?,
+            "sasl.login.connect.timeout.ms" => self.oidc().connect_timeout = millis(name, value)?,
+            "sasl.login.read.timeout.ms" => self.oidc().answer_timeout = millis(name, value)?,
+            "https.ca.location" => self.oidc().trust = file(trimmed),
+            "https.ca.pem" => self.oidc().trust = text(value),
             ALLOW_CLEARTEXT_SECRETS => self.allow_cleartext_secrets = boolean(name, trimmed)?,
             "ssl.ca.location" | "ssl.truststore.location" => self.trust = file(trimmed),
             "ssl.ca.pem" | "ssl.truststore.certificates" => self.trust = text(value),
@@ -43,6 +68,9 @@ impl SecurityConfig {
                 versions(name, if trimmed == "TLS" { "TLSv1.2,TLSv1.3" } else { trimmed })?;
             }
             "sasl.login.callback.handler.class" if trimmed.ends_with(".OAuthBearerLoginCallbackHandler") => {}
+            "sasl.oauthbearer.jwt.retriever.class"
+                if ["DefaultJwtRetriever", "ClientCredentialsJwtRetriever", "FileJwtRetriever"]
+                    .contains(&trimmed.rsplit('.').next().unwrap_or_default()) => {}
             _ if trimmed.is_empty() && (name.starts_with("sasl.") || name.starts_with("ssl.")) => {}
             _ if WITHOUT_EFFECT.contains(&name) || name.starts_with("sasl.kerberos.") => {}
             _ if name.starts_with("sasl.") || name.starts_with("ssl.") => {
@@ -67,11 +95,53 @@ impl SecurityConfig {
                 self.password = jaas.option("password").map(Secret::new).or_else(|| self.password.take());
                 Ok(())
             }
-            // The token comes from the file; what the module could make by itself is for tests of Java's.
-            "OAuthBearerLoginModule" => Ok(()),
+            "OAuthBearerLoginModule" => self.set_oauth(name, &jaas.options),
             "Krb5LoginModule" => Err(unsupported(name, GSSAPI)),
             _ => Err(unsupported(name, "PlainLoginModule, ScramLoginModule and OAuthBearerLoginModule are supported")),
         }
+    }
+}
+
+impl SecurityConfig {
+    fn oidc(&mut self) -> &mut OidcConfig {
+        self.oidc.get_or_insert_default()
+    }
+
+    /// Java reads a token from a `file:` URL, and asks an OIDC provider behind any other.
+    fn set_endpoint(&mut self, name: &str, value: &str) -> Result<(), Error> {
+        if value.starts_with("file:") {
+            self.token_file = Some(token_file(name, value)?);
+        } else {
+            self.token_file = None;
+            value.clone_into(&mut self.oidc().token_endpoint);
+        }
+        Ok(())
+    }
+
+    /// Options of Java's OAuthBearerLoginModule. What it could make by itself is for tests of Java's.
+    fn set_oauth(&mut self, name: &str, options: &[(String, String)]) -> Result<(), Error> {
+        for (option, value) in options.iter().filter(|(option, _)| !option.starts_with("unsecuredLogin")) {
+            match option.as_str() {
+                "clientId" => value.clone_into(&mut self.oidc().client_id),
+                "clientSecret" => self.oidc().client_secret = Secret::new(value),
+                "scope" => value.clone_into(&mut self.oidc().scope),
+                "ssl.truststore.type" => store_type(option, value)?,
+                "ssl.truststore.location" => self.oidc().trust = file(value),
+                "ssl.truststore.certificates" => self.oidc().trust = text(value),
+                _ => match option.strip_prefix("extension_") {
+                    Some(extension) => {
+                        let extensions = &mut self.oidc().extensions;
+                        extensions.retain(|(known, _)| known != extension);
+                        extensions.push((extension.to_owned(), value.clone()));
+                    }
+                    None => {
+                        let text = format!("option {} of OAuthBearerLoginModule is not supported", shown(option));
+                        return Err(unsupported(name, &text));
+                    }
+                },
+            }
+        }
+        Ok(())
     }
 }
 
@@ -90,6 +160,12 @@ const WITHOUT_EFFECT: &[&str] = &[
     "sasl.login.refresh.window.jitter",
     "sasl.login.refresh.min.period.seconds",
     "sasl.login.refresh.buffer.seconds",
+    // A token endpoint is asked again as often as a broker is.
+    "sasl.login.retry.backoff.ms",
+    "sasl.login.retry.backoff.max.ms",
+    // Which claims of a token Java's client looks at before it sends it; the broker judges them.
+    "sasl.oauthbearer.scope.claim.name",
+    "sasl.oauthbearer.sub.claim.name",
 ];
 
 const GSSAPI: &str = "GSSAPI (Kerberos) is not supported; ask for a SCRAM user on the cluster";
@@ -134,13 +210,11 @@ fn store_type(name: &str, value: &str) -> Result<(), Error> {
     Err(unsupported(&format!("{name}={}", shown(value)), advice))
 }
 
-/// Java reads a token from a `file:` URL, and asks an OIDC provider behind any other.
 fn token_file(name: &str, value: &str) -> Result<std::path::PathBuf, Error> {
     let rest = value.strip_prefix("file://").or_else(|| value.strip_prefix("file:"));
     match rest {
         Some(path) if path.starts_with('/') => Ok(path.into()),
-        Some(_) => Err(config(format!("property {name}: an absolute path is expected, as in file:///path/token"))),
-        None => Err(unsupported(name, "only a token file is supported (file:///path); no token is fetched over HTTP")),
+        _ => Err(config(format!("property {name}: an absolute path is expected, as in file:///path/token"))),
     }
 }
 
@@ -155,7 +229,7 @@ fn versions(name: &str, value: &str) -> Result<TlsVersions, Error> {
 }
 
 /// A value that is no secret, not longer than a message should be.
-fn shown(value: &str) -> String {
+pub(super) fn shown(value: &str) -> String {
     value.chars().filter(|c| !c.is_control()).take(60).collect()
 }
 
@@ -211,6 +285,52 @@ mod tests {
     }
 
     #[test]
+    fn both_say_where_tokens_come_from() {
+        let librdkafka = set(&[
+            ("sasl.oauthbearer.method", "oidc"),
+            ("sasl.oauthbearer.client.id", "alice"),
+            ("sasl.oauthbearer.client.secret", "canary"),
+            ("sasl.oauthbearer.scope", "kafka"),
+            ("sasl.oauthbearer.extensions", "cluster=lkc,pool=p"),
+            ("sasl.oauthbearer.token.endpoint.url", "https://idp/token"),
+            ("https.ca.location", "/idp.pem"),
+        ])
+        .unwrap();
+        let java = "x.OAuthBearerLoginModule required clientId=\"alice\" clientSecret='canary' scope=kafka \
+                    extension_cluster=lkc extension_pool=p ssl.truststore.type=PEM ssl.truststore.location=\"/idp.pem\";";
+        let java = set(&[
+            ("sasl.login.callback.handler.class", "x.secured.OAuthBearerLoginCallbackHandler"),
+            ("sasl.jaas.config", java),
+            ("sasl.oauthbearer.token.endpoint.url", "https://idp/token"),
+        ])
+        .unwrap();
+        let newer = set(&[
+            ("sasl.oauthbearer.jwt.retriever.class", "x.ClientCredentialsJwtRetriever"),
+            ("sasl.oauthbearer.client.credentials.client.id", "alice"),
+            ("sasl.oauthbearer.client.credentials.client.secret", "canary"),
+            ("sasl.oauthbearer.scope", "kafka"),
+            ("sasl.jaas.config", "x.OAuthBearerLoginModule required extension_cluster=lkc extension_pool=p;"),
+            ("sasl.oauthbearer.token.endpoint.url", "https://idp/token"),
+            ("https.ca.location", "/idp.pem"),
+        ])
+        .unwrap();
+        for security in [librdkafka, java, newer] {
+            let oidc = security.oidc.as_ref().unwrap();
+            assert_eq!((oidc.client_id.as_str(), oidc.client_secret.expose()), ("alice", "canary"));
+            assert_eq!((oidc.scope.as_str(), oidc.token_endpoint.as_str()), ("kafka", "https://idp/token"));
+            assert_eq!(oidc.trust, Some(PemSource::File("/idp.pem".into())));
+            assert_eq!(oidc.extensions, [("cluster", "lkc"), ("pool", "p")].map(|(n, v)| (n.to_owned(), v.to_owned())));
+            assert!(!format!("{security:?}").contains("canary"));
+        }
+        // The last one counts.
+        let file = set(&[
+            ("sasl.oauthbearer.token.endpoint.url", "https://idp/token"),
+            ("sasl.oauthbearer.token.endpoint.url", "file:///token"),
+        ]);
+        assert_eq!(file.unwrap().token_file, Some("/token".into()));
+    }
+
+    #[test]
     fn texts_in_pem_form_are_taken_too() {
         let security = set(&[
             ("ssl.truststore.certificates", "canary-1"),
@@ -239,7 +359,11 @@ mod tests {
             ("enable.ssl.certificate.verification", "false", "always checked"),
             ("ssl.enabled.protocols", "TLSv1.1", "TLSv1.2"),
             ("ssl.cipher.suites", "canary", "ssl.cipher.suites"),
-            ("sasl.oauthbearer.token.endpoint.url", "https://canary", "only a token file"),
+            ("sasl.oauthbearer.token.endpoint.url", "file:canary", "absolute path"),
+            ("sasl.oauthbearer.grant.type", "canary", "client_credentials"),
+            ("sasl.oauthbearer.extensions", "canary", "name=value pairs"),
+            ("sasl.oauthbearer.assertion.file", "canary", "sasl.oauthbearer.assertion.file"),
+            ("sasl.jaas.config", "x.OAuthBearerLoginModule required refreshToken=\"canary\";", "refreshToken"),
             ("sasl.client.callback.handler.class", "canary", "sasl.client.callback.handler.class"),
             (ALLOW_CLEARTEXT_SECRETS, "maybe", "true or false"),
         ] {

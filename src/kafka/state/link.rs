@@ -16,7 +16,7 @@ use crate::limits::FRAME_BYTES_MAX;
 use crate::wire::{DecodeError, Reader};
 
 use super::login::{Login, LoginFault, Next};
-use super::sasl::{Credentials, Mechanism};
+use super::sasl::{Credentials, CredentialsFault, Mechanism};
 
 /// The protocol of one connection. Pure: never reads the clock, never touches a socket.
 ///
@@ -316,7 +316,12 @@ impl Link {
     }
 
     /// Takes credentials and a fresh nonce, or why there are none; the broker has `patience` for each answer.
-    pub fn handle_login(&mut self, now: Instant, patience: Duration, found: Result<(Credentials, String), String>) {
+    pub fn handle_login(
+        &mut self,
+        now: Instant,
+        patience: Duration,
+        found: Result<(Credentials, String), CredentialsFault>,
+    ) {
         let (Phase::LoggingIn(None), Some(mechanism)) = (&self.phase, self.mechanism) else { return };
         let login = match found {
             Ok((credentials, nonce)) => Login::new(now, mechanism, &credentials, &nonce),
@@ -543,6 +548,7 @@ fn login_fault(fault: LoginFault) -> LinkFault {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
+    use crate::kafka::state::sasl::BearerToken;
     use crate::wire::Writer;
 
     const PATIENCE: Duration = Duration::from_secs(30);
@@ -723,7 +729,7 @@ mod tests {
         (link, now)
     }
 
-    fn credentials() -> Result<(Credentials, String), String> {
+    fn credentials() -> Result<(Credentials, String), CredentialsFault> {
         let password = crate::kafka::state::sasl::Secret::new("canary");
         Ok((Credentials::Password { username: "alice".into(), password }, "nonce".into()))
     }
@@ -840,10 +846,10 @@ mod tests {
     #[test]
     fn credentials_that_cannot_be_had_end_the_connection() {
         let (mut link, now) = agreed(1);
-        link.handle_login(now, PATIENCE, Err("token file /t: no such file".into()));
+        link.handle_login(now, PATIENCE, Err(CredentialsFault::Config("token file /t: no such file".into())));
         assert_eq!(link.fault().unwrap().to_string(), "no SASL login: token file /t: no such file");
         let (mut link, now) = agreed(1);
-        link.handle_login(now, PATIENCE, Ok((Credentials::Token("t".to_owned().into()), String::new())));
+        link.handle_login(now, PATIENCE, Ok((Credentials::Token(BearerToken::new("t")), String::new())));
         assert!(link.fault().unwrap().to_string().contains("a user name and a password are needed"));
     }
 

@@ -9,7 +9,7 @@ use crate::kafka::msg::{
 };
 use crate::limits::PEER_TEXT_BYTES_MAX;
 
-use super::sasl::{Credentials, Exchange, Mechanism, SaslFault};
+use super::sasl::{Credentials, CredentialsFault, Exchange, Mechanism, SaslFault};
 
 /// Why a login failed. None of it holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,8 +40,8 @@ pub enum LoginFault {
         /// How.
         fault: SaslFault,
     },
-    /// There are no credentials to log in with: a token's file cannot be read.
-    NoCredentials(String),
+    /// There are no credentials to log in with.
+    NoCredentials(CredentialsFault),
     /// The broker closed the connection instead of answering.
     Closed {
         /// How we tried.
@@ -57,15 +57,22 @@ impl LoginFault {
         match self {
             Self::Closed { .. } => true,
             Self::Refused { code, .. } => code.is_retriable(),
+            Self::NoCredentials(CredentialsFault::Unavailable(_)) => true,
             _ => false,
         }
+    }
+
+    /// Whether the broker was shown credentials and did not like them.
+    pub const fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::Exchange { fault: SaslFault::Refused(_), .. })
     }
 
     /// Whether the broker had no part in it: what is configured cannot be used.
     pub const fn is_ours(&self) -> bool {
         matches!(
             self,
-            Self::NoCredentials(_) | Self::Exchange { fault: SaslFault::Credentials(_) | SaslFault::Missing(_), .. }
+            Self::NoCredentials(CredentialsFault::Config(_))
+                | Self::Exchange { fault: SaslFault::Credentials(_) | SaslFault::Missing(_), .. }
         )
     }
 }

@@ -84,8 +84,8 @@ impl Packer {
     }
 }
 
-/// Unpacks what `source` gives while it is read. Memory stays at a few of the compression's blocks, and for zstd at its
-/// window of at most 128 MiB. A body that is damaged ends in an error of kind [`io::ErrorKind::InvalidData`] or
+/// Unpacks what `source` gives while it is read. Memory stays at a few of the compression's blocks, and for zstd at
+/// twice its window of at most 8 MiB. A body that is damaged ends in an error of kind [`io::ErrorKind::InvalidData`] or
 /// [`io::ErrorKind::UnexpectedEof`], or in a row stream that is not whole.
 pub fn unpacked(compression: Compression, source: impl Read + Send + 'static) -> Box<dyn Read + Send> {
     match compression {

@@ -12,6 +12,8 @@ use bytes::{Buf as _, Bytes};
 use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 use ruzstd::encoding::{CompressionLevel, FrameCompressor};
 
+use crate::limits::BODY_WINDOW_BYTES_MAX;
+
 /// Packs one frame.
 pub(super) struct Zstd {
     /// Gone when the frame ends.
@@ -148,12 +150,12 @@ impl Write for Drain {
     }
 }
 
-/// Largest window taken, in bytes: zstd's own limit for a decoder that was not told otherwise.
-const WINDOW_BYTES_MAX: u64 = 1 << 27;
-
 type Input = Box<dyn Read + Send>;
 
 /// Unpacks frames, one after another, to the end of the input.
+///
+/// The decoder takes a window as large as the frame's header says, so larger ones than [`BODY_WINDOW_BYTES_MAX`] are refused. Blocks
+/// that write more than a block may are refused by the decoder as soon as they do.
 pub(super) enum Unzstd {
     Start(Input),
     Frame(Box<StreamingDecoder<Input, FrameDecoder>>),
@@ -173,16 +175,20 @@ impl Read for Unzstd {
             match std::mem::replace(self, Self::End) {
                 Self::End => return Ok(0),
                 Self::Start(source) => {
-                    let decoder = StreamingDecoder::new_with_max_window_size(source, WINDOW_BYTES_MAX);
+                    let decoder = StreamingDecoder::new_with_max_window_size(source, BODY_WINDOW_BYTES_MAX);
                     *self = Self::Frame(Box::new(decoder.map_err(|error| corrupt(error.to_string()))?));
                 }
                 Self::Frame(mut decoder) => {
-                    let read = decoder.read(buf)?;
+                    let read = decoder.read(buf).map_err(|error| corrupt(error.to_string()))?;
                     if read > 0 || buf.is_empty() {
                         *self = Self::Frame(decoder);
                         return Ok(read);
                     }
-                    let mut source = decoder.into_inner();
+                    let (mut source, frame) = decoder.into_parts();
+                    let (told, found) = (frame.get_checksum_from_data(), frame.get_calculated_checksum());
+                    if told.is_some() && told != found {
+                        return Err(corrupt("the checksum of the zstd frame is wrong".to_owned()));
+                    }
                     let mut next = [0];
                     if source.read(&mut next)? == 0 {
                         return Ok(0);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Deserialize;
 
+use crate::tls;
 use crate::tunnel::error::{Error, ErrorKind};
 use crate::tunnel::xml::Element;
 
@@ -146,12 +147,8 @@ fn skew(date: &str, now: jiff::Timestamp) -> Option<String> {
 /// The error of a request that brought no whole answer.
 pub(super) fn transport_error(host: &str, error: reqwest::Error) -> Error {
     let mut kind = ErrorKind::Unavailable;
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-    while let Some(current) = cause {
-        if is_distrust(current) {
-            kind = ErrorKind::Config;
-        }
-        cause = current.source();
+    if tls::is_distrust(&error) {
+        kind = ErrorKind::Config;
     }
     if error.is_builder() {
         kind = ErrorKind::Config;
@@ -161,16 +158,6 @@ pub(super) fn transport_error(host: &str, error: reqwest::Error) -> Error {
     let verb = if unsent { "cannot connect: " } else { "" };
     let message = format!("{host}: {verb}{}", describe(&error));
     Error::new(kind, message).with_unsent(unsent).with_source(error)
-}
-
-/// Whether this is TLS refusing the service's certificate, which no repetition cures.
-fn is_distrust(error: &(dyn std::error::Error + 'static)) -> bool {
-    if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-        return matches!(tls, rustls::Error::InvalidCertificate(_));
-    }
-    // An I/O error does not name what it wraps as its source.
-    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    wrapped.is_some_and(|wrapped| is_distrust(wrapped))
 }
 
 /// An error and its causes in one line, without repetitions and without the layers that only say that there is a cause.

@@ -14,13 +14,7 @@ use crate::tunnel::error::{Error, ErrorKind};
 /// [`ErrorKind::Config`], as [`super::Http::new`] says.
 pub(super) fn client_config(needed: bool, ca_file: Option<&Path>) -> Result<ClientConfig, Error> {
     let roots = if needed { trusted(ca_file).map_err(config)? } else { RootCertStore::empty() };
-    let mut config = ClientConfig::builder_with_provider(tls::provider())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| config(format!("cannot set up TLS: {error}")))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
+    tls::https(roots).map_err(config)
 }
 
 fn trusted(ca_file: Option<&Path>) -> Result<RootCertStore, String> {

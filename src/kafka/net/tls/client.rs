@@ -157,6 +157,19 @@ impl ResolvesClientCert for Noticing {
     }
 }
 
+/// TLS for an HTTP client. Without `needed` nothing is read and nothing is trusted.
+///
+/// # Errors
+/// A sentence, as [`TlsClient::new`].
+#[cfg(feature = "oidc")]
+pub(crate) fn http_client_config(needed: bool, trust: Option<&PemSource>) -> Result<ClientConfig, String> {
+    if !needed {
+        return tls::https(RootCertStore::empty());
+    }
+    tls::check_cpu()?;
+    tls::https(roots(trust)?)
+}
+
 fn roots(trust: Option<&PemSource>) -> Result<RootCertStore, String> {
     let Some(trust) = trust else { return tls::system_roots() };
     let (pem, shown) = pem_of(trust, "the trusted certificates", CA_FILE_BYTES_MAX)?;

@@ -10,6 +10,8 @@ use std::path::PathBuf;
 
 use crate::kafka::state::sasl::Secret;
 
+#[cfg(feature = "oidc")]
+pub(crate) use client::http_client_config;
 #[cfg(feature = "tls")]
 pub(crate) use client::{TlsClient, fault};
 

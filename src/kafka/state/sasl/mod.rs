@@ -4,11 +4,13 @@
 //! carried (`SaslHandshake`, `SaslAuthenticate`) is the connection's affair ([`super::link`]); where passwords and tokens
 //! come from is the configuration's. Nothing here prints a secret.
 
+#[cfg(feature = "oidc")]
+pub(crate) mod oidc;
 mod plain;
 #[cfg(feature = "scram")]
 mod scram;
 mod secret;
-mod token;
+pub(crate) mod token;
 
 use std::fmt;
 
@@ -71,9 +73,45 @@ pub enum Credentials {
         /// Password.
         password: Secret,
     },
-    /// For [`Mechanism::OauthBearer`]: the token in its compact form.
-    Token(Secret),
+    /// For [`Mechanism::OauthBearer`].
+    Token(BearerToken),
 }
+
+/// A token, and what is told to the broker beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BearerToken {
+    /// The token in its compact form, such as a JWT.
+    pub token: Secret,
+    /// SASL extensions (KIP-342): names of letters, values of printable ASCII.
+    pub extensions: Vec<(String, String)>,
+}
+
+impl BearerToken {
+    /// A token without extensions.
+    pub fn new(token: impl Into<String>) -> Self {
+        Self { token: Secret::new(token), extensions: Vec::new() }
+    }
+}
+
+/// Why there are no credentials to log in with. The texts hold no secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CredentialsFault {
+    /// What is configured cannot be used: a file cannot be read, an address is wrong.
+    Config(String),
+    /// Who gives them cannot be reached at present; it is tried again.
+    Unavailable(String),
+    /// Who gives them says no.
+    Refused(String),
+}
+
+impl fmt::Display for CredentialsFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Config(why) | Self::Unavailable(why) | Self::Refused(why)) = self;
+        f.write_str(why)
+    }
+}
+
+impl std::error::Error for CredentialsFault {}
 
 /// Why a login cannot go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -226,7 +264,7 @@ mod tests {
     #[test]
     fn credentials_of_the_wrong_kind_are_refused_before_anything_is_said() {
         for mechanism in [Mechanism::Plain, Mechanism::ScramSha256] {
-            let fault = Exchange::new(mechanism, &Credentials::Token(Secret::new("t")), "n").unwrap_err();
+            let fault = Exchange::new(mechanism, &Credentials::Token(BearerToken::new("t")), "n").unwrap_err();
             assert!(fault.to_string().contains("password"), "{fault}");
         }
         let fault = Exchange::new(Mechanism::OauthBearer, &password("u", "p"), "n").unwrap_err();
@@ -248,7 +286,7 @@ mod tests {
     fn nothing_that_is_printed_holds_a_secret() {
         for mechanism in Mechanism::ALL {
             let credentials = match mechanism {
-                Mechanism::OauthBearer => Credentials::Token(Secret::new("canary")),
+                Mechanism::OauthBearer => Credentials::Token(BearerToken::new("canary")),
                 _ => password("alice", "canary"),
             };
             let mut exchange = Exchange::new(*mechanism, &credentials, "nonce").unwrap();

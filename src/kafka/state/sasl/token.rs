@@ -1,6 +1,6 @@
 //! OAUTHBEARER (RFC 7628, KIP-255): a bearer token.
 
-use super::{SaslFault, Secret};
+use super::{BearerToken, SaslFault};
 
 /// The talk after the token has been sent.
 #[derive(Debug)]
@@ -32,9 +32,9 @@ impl Talk {
     }
 }
 
-/// The first message: no channel binding, the token, and the end.
-pub(super) fn first(token: &Secret) -> Result<Vec<u8>, SaslFault> {
-    let token = token.expose();
+/// The first message: no channel binding, the token, extensions, and the end.
+pub(super) fn first(bearer: &BearerToken) -> Result<Vec<u8>, SaslFault> {
+    let token = bearer.token.expose();
     // RFC 6750: b64token. A line end or a quote in it is a mistake, and a control-A would end the field.
     let fits = |c: u8| c.is_ascii_alphanumeric() || b"-._~+/=".contains(&c);
     if token.is_empty() || !token.bytes().all(fits) {
@@ -42,7 +42,27 @@ pub(super) fn first(token: &Secret) -> Result<Vec<u8>, SaslFault> {
             "the token is empty or not a bearer token (letters, digits and -._~+/= only)",
         ));
     }
-    Ok([b"n,,\x01auth=Bearer ", token.as_bytes(), b"\x01\x01"].concat())
+    let mut message = format!("n,,\x01auth=Bearer {token}\x01");
+    for (name, value) in &bearer.extensions {
+        if !is_extension(name, value) {
+            return Err(SaslFault::Credentials(
+                "an extension's name is not of letters only, or is auth, or its value is empty or not printable",
+            ));
+        }
+        message.push_str(&format!("{name}={value}\x01"));
+    }
+    message.push('\x01');
+    Ok(message.into_bytes())
+}
+
+/// What Kafka's brokers take for an extension (KIP-342).
+pub(crate) fn is_extension(name: &str, value: &str) -> bool {
+    let printable = |c: u8| matches!(c, 0x21..=0x7e | b' ' | b'\t' | b'\r' | b'\n');
+    !name.is_empty()
+        && name != "auth"
+        && name.bytes().all(|c| c.is_ascii_alphabetic())
+        && !value.is_empty()
+        && value.bytes().all(printable)
 }
 
 #[cfg(test)]
@@ -52,7 +72,7 @@ mod tests {
     use super::*;
 
     fn sent(token: &str) -> (Exchange, Vec<u8>) {
-        let credentials = Credentials::Token(Secret::new(token));
+        let credentials = Credentials::Token(BearerToken::new(token));
         let mut exchange = Exchange::new(Mechanism::OauthBearer, &credentials, "").unwrap();
         let first = exchange.poll_message().unwrap();
         (exchange, first)
@@ -79,9 +99,22 @@ mod tests {
     }
 
     #[test]
+    fn extensions_follow_the_token() {
+        let extensions =
+            [("logicalCluster", "lkc-1"), ("pool", "a b")].map(|(name, value)| (name.into(), value.into()));
+        let bearer = BearerToken { extensions: extensions.into(), ..BearerToken::new("abc") };
+        assert_eq!(first(&bearer).unwrap(), b"n,,\x01auth=Bearer abc\x01logicalCluster=lkc-1\x01pool=a b\x01\x01");
+        for (name, value) in [("auth", "x"), ("", "x"), ("a-b", "x"), ("a", ""), ("a", "x\x01auth=y"), ("a", "\u{e4}")]
+        {
+            let bearer = BearerToken { extensions: vec![(name.into(), value.into())], ..BearerToken::new("abc") };
+            assert!(first(&bearer).is_err(), "{name}={value:?}");
+        }
+    }
+
+    #[test]
     fn what_is_no_token_is_not_sent() {
         for token in ["", "a b", "abc\n", "a\x01host=x", "\"abc\""] {
-            assert!(first(&Secret::new(token)).is_err(), "{token:?}");
+            assert!(first(&BearerToken::new(token)).is_err(), "{token:?}");
         }
     }
 }
