@@ -67,6 +67,10 @@ pub(super) enum Command {
     Kafka(super::kafka::KafkaArgs),
     /// Records and metadata by kcat's flags and formats (forebay cat -h)
     Cat(super::cat::CatArgs),
+    /// Print the completion script of a shell
+    Completions(super::manual::CompletionsArgs),
+    /// Print the manual page, or write one page a command into a folder
+    Man(super::manual::ManArgs),
     /// An embedded Kafka broker and a local MaxCompute
     #[cfg(feature = "sandbox")]
     Sandbox(super::sandbox::SandboxArgs),
@@ -86,6 +90,8 @@ impl Command {
             Self::Tunnel(args) => args.run().await,
             Self::Kafka(args) => args.run().await,
             Self::Cat(args) => args.run().await,
+            Self::Completions(args) => Ok(args.run()),
+            Self::Man(args) => args.run(),
             #[cfg(feature = "sandbox")]
             Self::Sandbox(args) => args.run().await,
             #[cfg(feature = "sandbox")]

@@ -11,6 +11,7 @@ mod engine;
 mod failure;
 mod job;
 mod kafka;
+mod manual;
 pub(crate) mod out;
 mod personality;
 mod resolve;
