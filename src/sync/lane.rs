@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use super::block::{CHUNK_BYTES, OpenBlock, SendError, Sent};
 use super::blocks::Blocks;
 use super::convert::{Converter, Dirty};
+use super::dead_letters::DeadLetterBox;
 use super::dirty;
 use super::end::EndRule;
 use super::error::{RunError, RunErrorKind};
@@ -50,6 +51,8 @@ pub(super) struct Shared {
     pub(super) end_changed: Notify,
     pub(super) rate: Mutex<RateLimit>,
     pub(super) dirty_limit: DirtyLimit,
+    /// Where dirty records go beside the log.
+    pub(super) dead_letters: Option<Arc<DeadLetterBox>>,
     pub(super) stages: StageBoard,
 }
 
@@ -58,8 +61,11 @@ impl Shared {
         self.end.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the counters, and pauses where the job has a speed limit.
-    pub(super) async fn account(&self, lane: usize, delta: &Delta) {
+    /// Tells the counters, writes dead letters, and pauses where the job has a speed limit.
+    pub(super) async fn account(&self, lane: usize, delta: &Delta) -> Result<(), RunError> {
+        if let Some(letters) = &self.dead_letters {
+            letters.write().await?;
+        }
         self.stats.add(delta);
         let now = Instant::now();
         if delta.records_read > 0 {
@@ -73,6 +79,7 @@ impl Shared {
             self.stages.enter(lane, Stage::SpeedLimit, now, "the job's own");
             tokio::time::sleep(pause).await;
         }
+        Ok(())
     }
 
     /// Counts a dirty record, shows the first ones, and checks the limit.
@@ -89,6 +96,9 @@ impl Shared {
         delta.dirty_bytes = delta.dirty_bytes.saturating_add(bytes);
         if before < dirty::SHOWN_MAX {
             log::error!("{}", dirty::log_text(&self.topic, partition, record, reason));
+        }
+        if let Some(letters) = &self.dead_letters {
+            letters.put(partition, record, reason);
         }
         let read = self.stats.snapshot().records_read.saturating_add(delta.records_read);
         dirty::check_count(self.dirty_limit, before.saturating_add(1), read)
@@ -234,7 +244,7 @@ impl Lane {
                 }
                 self.row(partition, &record, blocks, &mut delta)?;
                 if delta.records_read >= self.slice_records || delta.bytes_read >= self.slice_bytes {
-                    self.shared.account(self.number, &std::mem::take(&mut delta)).await;
+                    self.shared.account(self.number, &std::mem::take(&mut delta)).await?;
                 }
                 let waiting = blocks.count_last();
                 if waiting >= CHUNK_BYTES {
@@ -260,7 +270,7 @@ impl Lane {
                 }
                 position = position.max(reached);
             }
-            self.shared.account(self.number, &delta).await;
+            self.shared.account(self.number, &delta).await?;
             for key in blocks.idle(IDLE_MAX, None) {
                 self.close(blocks, &key, ledger).await?;
             }

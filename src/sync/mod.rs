@@ -10,6 +10,7 @@ mod block;
 mod blocks;
 mod connect;
 pub mod convert;
+mod dead_letters;
 pub mod deliver;
 pub mod dirty;
 pub mod end;

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::connect::{client_config, compression, config, consumer_config, isolation};
 use super::convert::Converter;
+use super::dead_letters::DeadLetterBox;
 use super::dirty;
 use super::end::{EndRule, Ended};
 use super::error::{RunError, RunErrorKind, StopCause};
@@ -89,12 +90,6 @@ pub async fn run(
 /// What a job may say that only a continuous run will do.
 fn not_yet(spec: &JobSpec) -> Option<RunError> {
     let refused = |what: &str, advice: &str| Some(config(format!("{what} cannot be done by run")).advise(advice));
-    if spec.dead_letters.is_some() {
-        return refused(
-            "dead letters ([dirty] topic and file)",
-            "take them out; dirty records are counted and shown in the log",
-        );
-    }
     if spec.unbounded && spec.writer.mode == Mode::Batch {
         return refused(
             "a batch job without an end (no stop in [source])",
@@ -394,6 +389,7 @@ async fn move_records(
         end_changed: Notify::new(),
         rate: Mutex::new(RateLimit::new(settings.bytes_per_second, settings.records_per_second)),
         dirty_limit: settings.dirty_limit,
+        dead_letters: DeadLetterBox::of(spec, &prepared.client)?,
         stages: StageBoard::new(lanes),
     });
     // Throttling is waited for as long as the run may last, or its session lives.

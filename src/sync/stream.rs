@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use super::connect::{compression, config, consumer_config, kafka_failure, tunnel_failure};
 use super::convert::Converter;
+use super::dead_letters::DeadLetterBox;
 use super::dirty;
 use super::end::{EndRule, Ended};
 use super::error::{RunError, RunErrorKind, StopCause, TargetState};
@@ -176,7 +177,7 @@ impl StreamLane {
                 waiting.passed.extend(partition, position, reached);
                 position = position.max(reached);
             }
-            self.shared.account(self.number, &delta).await;
+            self.shared.account(self.number, &delta).await?;
         }
         if over && let Some(Target::Offset(end)) = self.shared.end().target(partition) {
             waiting.passed.extend(partition, position, end);
@@ -376,6 +377,7 @@ pub(super) async fn run(
         end_changed: Notify::new(),
         rate: Mutex::new(RateLimit::new(settings.bytes_per_second, settings.records_per_second)),
         dirty_limit: settings.dirty_limit,
+        dead_letters: DeadLetterBox::of(spec, &prepared.client)?,
         stages: StageBoard::new(lanes),
     });
     let group = reader.group.clone().filter(|_| reader.commit_offsets);

@@ -10,7 +10,7 @@ use forebay::sandbox::maxcompute::{Action, Fault};
 use forebay_proto_tests::cli::{forebay, run_forebay};
 use forebay_proto_tests::kafka::{KafkaCluster, Version};
 use forebay_proto_tests::maxcompute::LocalMaxCompute;
-use forebay_proto_tests::process::Server;
+use forebay_proto_tests::process::{Server, command, run};
 use forebay_proto_tests::scratch::Scratch;
 use forebay_proto_tests::table::{Row, difference, read_partition_with_pyodps, read_with_pyodps};
 use rustix::process::Signal;
@@ -284,6 +284,42 @@ fn a_person_settles_what_nobody_else_can() {
     }
 }
 
+/// What cannot become a row goes to the topic that the job names, whole and with the reason; everything else into the table.
+#[test]
+fn dead_letters_hold_what_the_table_cannot() {
+    let topic = "agentdead";
+    let ddl = format!("create table {topic} (value bigint, p bigint, o bigint)");
+    let mut world = World::new(Version::V4_4_0, topic, 1, &ddl, "");
+    world.cluster.create_topic("agentdead.dlq", 2, 1);
+    let job = std::fs::read_to_string(world.scratch.path().join("job.toml")).expect("the job");
+    let _job = world.scratch.write("job.toml", format!("{job}[dirty]\ntopic = \"agentdead.dlq\"\n"));
+    let lines: String = (0..50).map(|n| if n % 7 == 3 { format!("no {n}\n") } else { format!("{n}\n") }).collect();
+    world.cluster.produce(topic, &lines, &[]);
+    let mut agent = world.start_agent();
+    world.wait_for(50, &mut agent);
+    agent.signal(Signal::TERM);
+    assert!(agent.wait(LIMIT).success(), "{}", agent.log_tail());
+    let sorted = |mut values: Vec<Vec<u8>>| {
+        values.sort();
+        values
+    };
+    let all: Vec<Vec<u8>> = world.cluster.consume(topic).into_iter().filter_map(|record| record.value).collect();
+    let (dead, alive): (Vec<_>, Vec<_>) = all.into_iter().partition(|value| value.starts_with(b"no "));
+    let table = read_with_pyodps(world.service.account(), topic);
+    assert_eq!(sorted(table.rows.into_iter().filter_map(|row| row[0].clone()).collect()), sorted(alive));
+    let letters = world.cluster.consume("agentdead.dlq");
+    assert_eq!(sorted(letters.iter().filter_map(|record| record.value.clone()).collect()), sorted(dead));
+    assert_eq!(letters.len(), 7);
+    let mut kcat = command("kcat");
+    kcat.args(["-b", &world.cluster.servers(), "-C", "-t", "agentdead.dlq", "-e", "-q", "-f", "%h\n"]);
+    let told = run(kcat, b"", LIMIT).expect_success().stdout_text();
+    assert_eq!(told.lines().count(), 7, "{told}");
+    for line in told.lines() {
+        assert!(line.starts_with("forebay.topic=agentdead,forebay.partition="), "{line}");
+        assert!(line.contains(",forebay.offset=") && line.contains("into value bigint"), "{line}");
+    }
+}
+
 /// A job whose two ends are not up yet.
 fn patient_job(table: &str) -> String {
     format!(
@@ -363,7 +399,7 @@ fn what_an_agent_cannot_do_is_said() {
         .args(["agent", "job.toml"])
         .env("ALIBABA_CLOUD_ACCESS_KEY_ID", "id")
         .env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "key");
-    let output = forebay_proto_tests::process::run(command, b"", LIMIT);
+    let output = run(command, b"", LIMIT);
     assert_eq!(output.code, 78, "{}", output.describe());
     assert!(output.stderr_text().contains("truncate is true"), "{}", output.describe());
     assert!(output.stderr_text().contains("forebay run replaces a table"), "{}", output.describe());

@@ -23,6 +23,7 @@ const DOORS: &[Door] = &[
             "src/sync/sessions.rs",
             "src/sync/finish.rs",
             "src/sync/stream.rs",
+            "src/sync/dead_letters.rs",
             "src/sync/deliver/",
             "src/sync/deliver/",
             "src/agent/",
@@ -64,6 +65,7 @@ const SHELLS: &[&str] = &[
     "src/sync/sessions.rs",
     "src/sync/finish.rs",
     "src/sync/stream.rs",
+    "src/sync/dead_letters.rs",
     "src/sync/deliver/",
     // The fake service's own clock.
     "src/sandbox/clock.rs",

@@ -50,6 +50,7 @@ const PARTS: &[Part] = &[
             "sync::connect",
             "sync::finish",
             "sync::deliver",
+            "sync::dead_letters",
             "sync::stream",
         ],
         may_import: &[

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::connect::{client_config, compression, config, kafka_failure};
+use super::dead_letters::DeadLetterBox;
 use super::error::{RunError, RunErrorKind, StopCause};
 use super::run::{TargetSide, target_side};
 use super::step::DeliveryOptions;
@@ -65,6 +66,7 @@ struct Job {
     compression: Compression,
     delivery: DeliveryOptions,
     evidence: Option<EvidenceColumns>,
+    dead_letters: Option<Arc<DeadLetterBox>>,
     batch_rows: u64,
     batch_age: Duration,
 }
@@ -100,10 +102,6 @@ fn admit(spec: &JobSpec) -> Result<(), RunError> {
     if spec.writer.mode == Mode::Stream {
         return Err(config("mode is \"stream\", which the agent does not do yet".to_owned())
             .advise("use mode \"batch\" here, or forebay run for mode \"stream\""));
-    }
-    if spec.dead_letters.is_some() {
-        return Err(config("dead letters ([dirty] topic and file) cannot be done yet".to_owned())
-            .advise("take them out; dirty records are counted and shown in the log"));
     }
     if spec.reader.partitions.is_some() {
         return Err(config("partitions are named, but the group divides them".to_owned())
@@ -162,6 +160,7 @@ async fn prepare(spec: &JobSpec) -> Result<Job, RunError> {
         batch_age: spec.batch.age.unwrap_or(BATCH_AGE),
         compression: compression(spec),
         spec: spec.clone(),
+        dead_letters: DeadLetterBox::of(spec, &client)?,
         group,
         client,
         maxcompute,

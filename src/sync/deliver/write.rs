@@ -195,6 +195,7 @@ async fn upload(
         end_changed: Notify::new(),
         rate: Mutex::new(RateLimit::new(settings.bytes_per_second, settings.records_per_second)),
         dirty_limit: settings.dirty_limit,
+        dead_letters: job.dead_letters.clone(),
         stages: StageBoard::new(lanes),
     });
     let retry = RetryPolicy { retries_max: writer.retries_max, deadline: SESSION_LIFE, ..RetryPolicy::default() };
@@ -225,7 +226,25 @@ async fn upload(
         let lane = lane.map_err(|lost| RunError::new(RunErrorKind::Bug, format!("a lane was lost: {lost}")))??;
         ledger.merge(lane);
     }
-    let encoded = stats.snapshot().rows_encoded;
+    let counted = stats.snapshot();
+    let encoded = counted.rows_encoded;
+    // Every record that was read is a row, or was refused and counted; a batch that is written again leaves the rest out.
+    if only.is_none() && counted.records_read != encoded.saturating_add(counted.dirty_records) {
+        let message = format!(
+            "{} records were read, {encoded} became rows and {} were refused",
+            counted.records_read, counted.dirty_records
+        );
+        return Err(RunError::new(RunErrorKind::Bug, message));
+    }
+    if counted.dirty_records > 0 {
+        let fate = if job.spec.dead_letters.is_some() { "dead letters" } else { "dropped" };
+        log::warn!(
+            "job {}: of {} records {encoded} became rows and {} were dirty: {fate}",
+            job.spec.name,
+            counted.records_read,
+            counted.dirty_records
+        );
+    }
     if ledger.rows() != encoded {
         let message = format!("{} rows are in blocks, {encoded} were encoded", ledger.rows());
         return Err(RunError::new(RunErrorKind::Bug, message));
