@@ -6,7 +6,6 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
 
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -89,7 +88,7 @@ impl Recorder {
         let folder = package_folder().join("vectors/answers").join(folder);
         std::fs::create_dir_all(&folder).unwrap();
         let file = folder.join(format!("v{version}-kafka-{broker}-{case}.hex"));
-        println!("{} ({} bytes)", file.strip_prefix(package_folder()).unwrap_or(Path::new("")).display(), frame.len());
+        println!("{} ({} bytes)", file.strip_prefix(package_folder()).unwrap_or(&file).display(), frame.len());
         std::fs::write(file, text).unwrap();
     }
 }

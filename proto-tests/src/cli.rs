@@ -13,6 +13,9 @@ use crate::scratch::{Scratch, repository_folder};
 /// How long a command may take that has little to do; the reference job waits ten seconds by itself.
 const LIMIT: Duration = Duration::from_secs(180);
 
+/// Names the program to try instead of the one of this work tree.
+const PROGRAM_VARIABLE: &str = "FOREBAY_PROGRAM";
+
 /// Variables of the machine that would reach into a job.
 const FOREIGN: [&str; 11] = [
     "ODPS_PROJECT_NAME",
@@ -50,12 +53,16 @@ pub fn run_forebay(scratch: &Scratch, arguments: &[&str]) -> Output {
 
 /// The program of this work tree, built as the tests were.
 ///
+/// The variable `FOREBAY_PROGRAM` names another one: `./proto-tests/run deploy` tries what ships.
+///
 /// Cargo builds a program only for the tests of its own package, so it is asked here: what is tested is never older than
 /// the source, whoever called `cargo test` and how.
 #[must_use]
 pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| build(["--bin", "forebay"], "forebay"))
+    PROGRAM.get_or_init(|| {
+        env::var_os(PROGRAM_VARIABLE).map_or_else(|| build(["--bin", "forebay"], "forebay"), PathBuf::from)
+    })
 }
 
 /// A program of `examples/`, built likewise.

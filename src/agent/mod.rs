@@ -1,3 +1,5 @@
 //! Process concerns of a long-running forebay.
 
+pub mod jobs;
 pub mod logging;
+pub mod systemd;

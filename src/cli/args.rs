@@ -48,6 +48,12 @@ pub(super) enum Command {
     /// once; what is under way is kept in the group, nothing on disk. SIGTERM lets it come to its end, a second one stops at
     /// once.
     Agent(super::agent::AgentArgs),
+    /// Settle by hand what an agent cannot: sealed batches whose upload session MaxCompute has forgotten
+    ///
+    /// Without a decision it only shows what is under way (exit code 76 when something waits for a person). An agent that was away
+    /// for longer than an upload session lives cannot know whether its last batch was committed; where the job maps a record's
+    /// partition and offset to columns, the table tells it, and nothing has to be decided here.
+    Resolve(super::resolve::ResolveArgs),
     /// Say what a job file means, and look whether it could run
     ///
     /// Says on standard output what the job means, and on standard error what may be a mistake. Then it contacts Kafka and
@@ -61,6 +67,10 @@ pub(super) enum Command {
     Kafka(super::kafka::KafkaArgs),
     /// Records and metadata by kcat's flags and formats (forebay cat -h)
     Cat(super::cat::CatArgs),
+    /// Print the completion script of a shell
+    Completions(super::manual::CompletionsArgs),
+    /// Print the manual page, or write one page a command into a folder
+    Man(super::manual::ManArgs),
     /// An embedded Kafka broker and a local MaxCompute
     #[cfg(feature = "sandbox")]
     Sandbox(super::sandbox::SandboxArgs),
@@ -74,11 +84,14 @@ impl Command {
         match self {
             Self::Run(args) => args.run().await,
             Self::Agent(args) => args.run().await,
+            Self::Resolve(args) => args.run().await,
             Self::Check(args) => args.run().await,
             Self::Sql(args) => args.run().await,
             Self::Tunnel(args) => args.run().await,
             Self::Kafka(args) => args.run().await,
             Self::Cat(args) => args.run().await,
+            Self::Completions(args) => Ok(args.run()),
+            Self::Man(args) => args.run(),
             #[cfg(feature = "sandbox")]
             Self::Sandbox(args) => args.run().await,
             #[cfg(feature = "sandbox")]

@@ -11,8 +11,10 @@ mod engine;
 mod failure;
 mod job;
 mod kafka;
+mod manual;
 pub(crate) mod out;
 mod personality;
+mod resolve;
 mod run;
 #[cfg(feature = "sandbox")]
 mod sandbox;

@@ -17,7 +17,7 @@ use super::secret::Secret;
 use crate::limits::ROUTED_PARTITIONS_DEFAULT;
 
 /// One job: a Kafka topic, a MaxCompute table, and the rules between them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct JobSpec {
     /// The file's name without folders and extension; `stdin` when the text came from there.
     pub name: String,

@@ -19,6 +19,9 @@ const LIMIT: Duration = Duration::from_secs(180);
 /// Records written in one round.
 const ROUND: usize = 300;
 
+/// Columns by which a row can be told to be of a record.
+const EVIDENCE: [(&str, &str); 2] = [("p", "record.partition"), ("o", "record.offset")];
+
 struct World {
     cluster: std::sync::Arc<KafkaCluster>,
     service: LocalMaxCompute,
@@ -29,6 +32,17 @@ struct World {
 
 impl World {
     fn new(version: Version, topic: &'static str, replication_factor: u16, ddl: &str, target: &str) -> Self {
+        Self::with_columns(version, topic, replication_factor, ddl, target, &EVIDENCE)
+    }
+
+    fn with_columns(
+        version: Version,
+        topic: &'static str,
+        replication_factor: u16,
+        ddl: &str,
+        target: &str,
+        columns: &[(&str, &str)],
+    ) -> Self {
         let cluster = KafkaCluster::shared(version);
         let service = LocalMaxCompute::start();
         let scratch = Scratch::new("agent");
@@ -36,6 +50,10 @@ impl World {
         let _sources = scratch.write("sources.toml", service.account().datasources());
         let _ddl = run_forebay(&scratch, &["sql", "--datasources", "sources.toml", "-e", ddl]).expect_success();
         let brokers = cluster.servers().split(',').map(|server| format!("\"{server}\"")).collect::<Vec<_>>().join(", ");
+        let columns: String = std::iter::once(&("value", "value"))
+            .chain(columns)
+            .map(|(to, from)| format!("[[columns]]\nto = \"{to}\"\nfrom = \"{from}\"\n"))
+            .collect();
         let _job = scratch.write(
             "job.toml",
             format!(
@@ -50,16 +68,7 @@ config = {{ "session.timeout.ms" = "6000", "heartbeat.interval.ms" = "500", "req
 datasource = "odps_first"
 table = "{topic}"
 {target}
-[[columns]]
-to = "value"
-from = "value"
-[[columns]]
-to = "p"
-from = "record.partition"
-[[columns]]
-to = "o"
-from = "record.offset"
-[limits]
+{columns}[limits]
 commit_every = {{ time = "300ms" }}
 "#
             ),
@@ -181,6 +190,164 @@ fn routed_rows_go_to_their_partitions_once() {
     if let Some(difference) = difference(&world.expected(), &rows) {
         panic!("what PyODPS reads is not what ConsoleConsumer printed: {difference}");
     }
+}
+
+impl World {
+    /// Kills an agent between the seal of a batch and the end of its doubt, then lets MaxCompute forget the session, as it does
+    /// with one of a day before.
+    fn forget_a_sealed_batch(&mut self, committed: bool) {
+        let faults = self.service.service().faults();
+        faults.push(if committed {
+            Fault::after("upload_commit", Action::Drop)
+        } else {
+            Fault::before("upload_commit", Action::Drop).times(u32::MAX)
+        });
+        let (commits, asked) = (self.service.requests("upload_commit"), self.service.requests("upload_status"));
+        // The blocks are listed before the seal, and the session is asked once more before the commit; then nothing is said.
+        let silence = Action::Status { status: 503, code: String::new(), message: String::new(), retry_after_s: None };
+        faults.push(Fault::before("upload_status", silence).skip(2).times(u32::MAX));
+        self.produce(0);
+        let mut agent = self.start_agent();
+        agent.wait_until("a commit, and doubt", LIMIT, |_| {
+            self.service.requests("upload_commit") > commits
+                && (!committed || self.service.requests("upload_status") > asked + 2)
+        });
+        agent.kill();
+        self.service.service().faults().clear();
+        for id in self.service.service().upload_sessions() {
+            assert!(self.service.service().forget_upload(&id), "{id}");
+        }
+    }
+
+    fn is_whole(&self) {
+        let table = read_with_pyodps(self.service.account(), self.topic);
+        if let Some(difference) = difference(&self.expected(), &table.rows) {
+            panic!("what PyODPS reads is not what ConsoleConsumer printed: {difference}");
+        }
+    }
+}
+
+/// Both histories of a forgotten session, told apart by the rows themselves.
+#[test]
+fn the_table_settles_what_the_service_has_forgotten() {
+    for (topic, committed) in [("evidencein", true), ("evidenceout", false)] {
+        let ddl = format!("create table {topic} (value string, p bigint, o bigint)");
+        let mut world = World::new(Version::V4_4_0, topic, 1, &ddl, "");
+        world.forget_a_sealed_batch(committed);
+        let mut agent = world.start_agent();
+        world.wait_for(ROUND, &mut agent);
+        let said = if committed { "so it was committed" } else { "so they are written again" };
+        assert!(agent.log_text().contains(said), "{}", agent.log_tail());
+        agent.signal(Signal::TERM);
+        assert!(agent.wait(LIMIT).success(), "{}", agent.log_tail());
+        world.is_whole();
+    }
+}
+
+/// Without such columns a person decides, and the partitions stand still until then.
+#[test]
+fn a_person_settles_what_nobody_else_can() {
+    // Each takes half a minute; a plain run takes the one in which more can go wrong.
+    let worlds = [("resolveout", false), ("resolvein", true)];
+    for (topic, committed) in worlds.into_iter().take(rounds(1)) {
+        let ddl = format!("create table {topic} (value string)");
+        let mut world = World::with_columns(Version::V4_4_0, topic, 1, &ddl, "", &[]);
+        world.forget_a_sealed_batch(committed);
+        let mut agent = world.start_agent();
+        agent.wait_until("the alarm", LIMIT, |agent| {
+            agent.log_text().contains("stands still until a person has looked")
+        });
+        let resolve = |more: &[&str]| {
+            let arguments = [&["resolve", "job.toml", "--datasources", "sources.toml"][..], more].concat();
+            run_forebay(&world.scratch, &arguments)
+        };
+        let verdict = if committed { "--committed" } else { "--not-committed" };
+        let early = resolve(&[verdict]);
+        assert!(early.code != 0 && early.stderr_text().contains("stop every agent"), "{}", early.describe());
+        agent.signal(Signal::TERM);
+        assert!(agent.wait(LIMIT).success(), "{}", agent.log_tail());
+        let shown = resolve(&[]);
+        assert_eq!(shown.code, 76, "{}", shown.describe());
+        assert!(shown.stdout_text().contains("MaxCompute no longer knows it: decide"), "{}", shown.describe());
+        let _decided = resolve(&[verdict]).expect_success();
+        assert!(!resolve(&[]).expect_success().stdout_text().contains("decide"));
+        let mut agent = world.start_agent();
+        world.wait_for(ROUND, &mut agent);
+        agent.signal(Signal::TERM);
+        assert!(agent.wait(LIMIT).success(), "{}", agent.log_tail());
+        let values = |rows: Vec<Row>| {
+            let mut values: Vec<_> = rows.into_iter().map(|row| row[0].clone()).collect();
+            values.sort();
+            values
+        };
+        assert_eq!(values(read_with_pyodps(world.service.account(), topic).rows), values(world.expected()));
+    }
+}
+
+/// A job whose two ends are not up yet.
+fn patient_job(table: &str) -> String {
+    format!(
+        "[source]\nbrokers = [\"127.0.0.1:1\"]\ntopic = \"t\"\nstart = \"earliest\"\n[target]\nproject = \"p\"\nendpoint = \
+         \"http://127.0.0.1:1/api\"\ntable = \"{table}\"\n[[columns]]\nto = \"a\"\nfrom = \"value\"\n"
+    )
+}
+
+/// What systemd would hear, line by line.
+struct Listener(std::os::unix::net::UnixDatagram);
+
+impl Listener {
+    fn wait_for(&self, line: &str) {
+        let mut heard = String::new();
+        let mut bytes = [0; 1024];
+        while !heard.lines().any(|heard| heard == line) {
+            let length = self.0.recv(&mut bytes).unwrap_or_else(|error| panic!("{line}: {error}; heard:\n{heard}"));
+            heard.push_str(&String::from_utf8_lossy(&bytes[..length]));
+            heard.push('\n');
+        }
+    }
+}
+
+/// A folder of jobs, read again by SIGHUP all or nothing, under a service manager that is kept informed.
+#[test]
+fn a_folder_of_jobs_is_read_again_and_systemd_is_told() {
+    let scratch = Scratch::new("agent-folder");
+    let folder = scratch.path().join("jobs");
+    std::fs::create_dir(&folder).expect("a folder");
+    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).expect("a file");
+    write("one.toml", &patient_job("a"));
+    write("two.toml", &patient_job("b"));
+    write("README.md", "not a job");
+    let socket = scratch.path().join("notify");
+    let listener = Listener(std::os::unix::net::UnixDatagram::bind(&socket).expect("a socket"));
+    listener.0.set_read_timeout(Some(LIMIT)).expect("a limit");
+    let mut command = forebay(&scratch);
+    command
+        .args(["agent", "jobs"])
+        .env("ALIBABA_CLOUD_ACCESS_KEY_ID", "id")
+        .env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "key")
+        .env("NOTIFY_SOCKET", &socket)
+        .env("WATCHDOG_USEC", "400000");
+    let mut agent = Server::start("agent", command, &scratch.path().join("agent.log"));
+    listener.wait_for("READY=1");
+    listener.wait_for("WATCHDOG=1");
+    let reload = |said: &str| {
+        agent.signal(Signal::HUP);
+        listener.wait_for("RELOADING=1");
+        listener.wait_for("READY=1");
+        assert!(agent.log_text().contains(said), "{said}\n{}", agent.log_tail());
+    };
+    reload("nothing has changed");
+    write("one.toml", "[source]\nbrokers = 1\n");
+    reload("the jobs go on as they were");
+    write("one.toml", &patient_job("c"));
+    write("three.toml", &patient_job("d"));
+    std::fs::remove_file(folder.join("two.toml")).expect("it is there");
+    reload("started [\"three\"], changed [\"one\"], stopped [\"two\"]");
+    agent.wait_until("the end of the second job", LIMIT, |agent| agent.log_text().contains("job two: stopped"));
+    agent.signal(Signal::TERM);
+    listener.wait_for("STOPPING=1");
+    let status = agent.wait(LIMIT);
+    assert!(status.success(), "{status}\n{}", agent.log_tail());
 }
 
 #[test]

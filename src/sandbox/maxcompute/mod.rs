@@ -251,6 +251,16 @@ impl LocalMaxCompute {
         self.service.set_switches(switches);
     }
 
+    /// The ids of all upload sessions, oldest first.
+    pub fn upload_sessions(&self) -> Vec<String> {
+        self.service.uploads.list().into_iter().map(|(id, _)| id).collect()
+    }
+
+    /// Forgets an upload session as if it had never been; what it committed stays. False when there is no such session.
+    pub fn forget_upload(&self, id: &str) -> bool {
+        self.service.uploads.forget(id)
+    }
+
     /// Its clock.
     pub fn clock(&self) -> &SandboxClock {
         &self.service.clock

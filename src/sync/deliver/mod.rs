@@ -4,6 +4,8 @@
 //! group divides the partitions, and nothing is kept on disk. A batch is the records from the group's offset up to the end that
 //! the log had at one moment, so that it can be read again from Kafka, by whoever.
 
+mod evidence;
+mod resolve;
 mod settle;
 mod work;
 mod write;
@@ -23,6 +25,8 @@ use crate::job::{Begin, JobSpec, Mode, Reset};
 use crate::kafka::{self, Assignor, Client, GroupConfig, GroupConsumer, GroupEvent, GroupProtocol, OffsetReset};
 use crate::tunnel::encode::Compression;
 use crate::tunnel::{MaxCompute, PartitionSpec, Table};
+use evidence::EvidenceColumns;
+pub use resolve::{OpenBatch, Resolution, Verdict};
 use work::{Ended, Work};
 
 /// How a job without an end is run.
@@ -60,6 +64,7 @@ struct Job {
     routed: bool,
     compression: Compression,
     delivery: DeliveryOptions,
+    evidence: Option<EvidenceColumns>,
     batch_rows: u64,
     batch_age: Duration,
 }
@@ -114,7 +119,12 @@ async fn connect(spec: &JobSpec, stop: &mut watch::Receiver<Option<StopCause>>) 
         if stop.borrow_and_update().is_some() {
             return Ok(None);
         }
-        let error = match prepare(spec).await {
+        // Nothing has been begun, so a stop need not wait for ends that do not answer.
+        let prepared = tokio::select! {
+            prepared = prepare(spec) => prepared,
+            _ = stop.wait_for(Option::is_some) => return Ok(None),
+        };
+        let error = match prepared {
             Ok(job) => return Ok(Some(job)),
             Err(error) if error.kind == RunErrorKind::Unavailable => error,
             Err(error) => return Err(error),
@@ -139,7 +149,9 @@ async fn prepare(spec: &JobSpec) -> Result<Job, RunError> {
     let group = reader.group.clone().unwrap_or_else(|| format!("forebay-{}", spec.name));
     log::info!("source: topic {} at {}, group {group}", reader.topic, reader.servers.join(","));
     log::info!("target: {}.{} ({})", writer.connection.project, writer.table, writer.connection.source);
+    let evidence = EvidenceColumns::of(spec, &table.schema);
     let delivery = DeliveryOptions {
+        evidence: evidence.is_some(),
         cluster: cluster.cluster_id.unwrap_or_default(),
         topic_id: topic.id.map(|id| format!("{id:?}")).unwrap_or_default(),
         hash: rules_hash(spec, &table),
@@ -157,6 +169,7 @@ async fn prepare(spec: &JobSpec) -> Result<Job, RunError> {
         partition,
         routed,
         delivery,
+        evidence,
     })
 }
 

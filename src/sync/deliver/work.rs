@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::evidence::look;
 use super::settle::{ask, commit, post};
 use super::write::write;
 use super::{Job, initial};
 use crate::kafka::{Generation, GroupCommitter};
 use crate::sync::error::RunError;
 use crate::sync::step::{
-    BatchId, CommitId, CommitOutcome, Delivery, Event, Evidence, Millis, Order, Over, SessionState, Stored,
+    BatchId, CommitId, CommitOutcome, Delivery, Event, Evidence, HaltCause, Millis, Order, Over, SessionState, Stored,
     WriteFailure, Written,
 };
 
@@ -180,9 +181,11 @@ impl Work {
                     Done::Session(order.batch, order.session.upload_id, state)
                 });
             }
-            // Only given out where columns are mapped as evidence, which no job can ask for yet.
             Order::LookForRows(order) => {
-                self.arrived.push(Done::Evidence(order.batch, order.session.upload_id, Evidence::Unavailable));
+                self.tasks.spawn(async move {
+                    let evidence = look(&job, &order).await;
+                    Done::Evidence(order.batch, order.session.upload_id, evidence)
+                });
             }
         }
     }
@@ -216,6 +219,9 @@ fn tell(job: &Job, event: &Event) {
     match event {
         Event::Halted { partition, cause } => {
             log::error!("job {name}: partition {partition} stands still until a person has looked: {cause}");
+            if let HaltCause::SessionForgotten(_) = cause {
+                log::error!("job {name}: next: look into the table, stop the job's agents, then forebay resolve JOB");
+            }
         }
         Event::Recovered { batch, ranges } => {
             log::info!("job {name}: batch {}: carries on what was sealed before, {}", batch.0, ranges_text(ranges));

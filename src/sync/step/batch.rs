@@ -226,6 +226,7 @@ impl Batch {
             match evidence {
                 Evidence::Found => session.fate = Fate::Committed,
                 Evidence::Absent => session.fate = Fate::Dead,
+                Evidence::Silent => session.fate = Fate::Forgotten,
                 Evidence::Unavailable => session.again(now, Fate::Look, options),
             }
         }

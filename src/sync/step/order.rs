@@ -172,6 +172,8 @@ pub enum Evidence {
     Found,
     /// There is none.
     Absent,
+    /// The table cannot say: the partition that would hold the rows does not exist.
+    Silent,
     /// The table could not be read.
     Unavailable,
 }

@@ -1,0 +1,121 @@
+//! The jobs that one agent runs: started, stopped and exchanged while the others go on.
+
+use std::collections::BTreeMap;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::job::JobSpec;
+use crate::sync::deliver::{DeliverOptions, deliver};
+use crate::sync::{RunError, RunErrorKind, StopCause};
+
+/// The jobs of an agent, by name.
+#[derive(Debug)]
+pub struct Jobs {
+    options: DeliverOptions,
+    running: BTreeMap<String, Running>,
+    /// What is to be started as soon as the job of the same name has ended.
+    waiting: BTreeMap<String, JobSpec>,
+    tasks: JoinSet<(String, Result<(), RunError>)>,
+}
+
+#[derive(Debug)]
+struct Running {
+    spec: JobSpec,
+    stop: watch::Sender<Option<StopCause>>,
+}
+
+/// What a new set of jobs means to the running ones.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Jobs that did not run before.
+    pub started: Vec<String>,
+    /// Jobs that are drained and started anew, since something in them has changed.
+    pub changed: Vec<String>,
+    /// Jobs that are drained and do not come back.
+    pub stopped: Vec<String>,
+}
+
+impl Changes {
+    /// Whether everything goes on as it was.
+    pub fn is_empty(&self) -> bool {
+        self.started.is_empty() && self.changed.is_empty() && self.stopped.is_empty()
+    }
+}
+
+impl Jobs {
+    /// No jobs yet.
+    pub fn new(options: DeliverOptions) -> Self {
+        Self { options, running: BTreeMap::new(), waiting: BTreeMap::new(), tasks: JoinSet::new() }
+    }
+
+    /// Makes these the jobs that run. What has not changed is not touched; a job that had ended is started again.
+    pub fn apply(&mut self, wanted: Vec<JobSpec>) -> Changes {
+        let mut changes = Changes::default();
+        self.waiting.clear();
+        let names: Vec<String> = wanted.iter().map(|spec| spec.name.clone()).collect();
+        for (name, running) in &self.running {
+            if !names.contains(name) {
+                running.stop.send_replace(Some(StopCause::Terminate));
+                changes.stopped.push(name.clone());
+            }
+        }
+        for spec in wanted {
+            match self.running.get(&spec.name) {
+                Some(running) if running.spec == spec && running.stop.borrow().is_none() => {}
+                Some(running) => {
+                    running.stop.send_replace(Some(StopCause::Terminate));
+                    changes.changed.push(spec.name.clone());
+                    self.waiting.insert(spec.name.clone(), spec);
+                }
+                None => {
+                    changes.started.push(spec.name.clone());
+                    self.start(spec);
+                }
+            }
+        }
+        changes
+    }
+
+    fn start(&mut self, spec: JobSpec) {
+        let (stop, stopped) = watch::channel(None);
+        let (name, options) = (spec.name.clone(), self.options);
+        self.running.insert(name.clone(), Running { spec: spec.clone(), stop });
+        self.tasks.spawn(async move { (name, deliver(&spec, options, stopped).await) });
+    }
+
+    /// Drains all of them, for good.
+    pub fn stop(&mut self, cause: StopCause) {
+        self.waiting.clear();
+        for running in self.running.values() {
+            running.stop.send_replace(Some(cause));
+        }
+    }
+
+    /// How many run.
+    pub fn len(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Whether none runs.
+    pub fn is_empty(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    /// The next job that has ended, with its name; none when no job runs. Safe to drop half-way.
+    pub async fn next_ended(&mut self) -> Option<(String, Result<(), RunError>)> {
+        let (name, outcome) = match self.tasks.join_next().await? {
+            Ok(ended) => ended,
+            // A task that broke has no name; its job is the one that no task is left for.
+            Err(lost) => {
+                let error = RunError::new(RunErrorKind::Bug, format!("a job was lost: {lost}"));
+                return Some((String::new(), Err(error)));
+            }
+        };
+        self.running.remove(&name);
+        if let Some(spec) = self.waiting.remove(&name) {
+            self.start(spec);
+        }
+        Some((name, outcome))
+    }
+}
