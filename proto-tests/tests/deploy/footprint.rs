@@ -1,9 +1,11 @@
 //! Memory and time of the program that ships, beside real brokers.
 
 use std::fs;
+use std::io::Write as _;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use forebay_proto_tests::kafka::{KafkaCluster, Version};
+use forebay_proto_tests::kafka::{KafkaCluster, Tool, Version};
 use forebay_proto_tests::maxcompute::LocalMaxCompute;
 use forebay_proto_tests::process::{Running, Server, command, run};
 use forebay_proto_tests::scratch::{Scratch, repository_folder};
@@ -77,6 +79,55 @@ fn a_seed_job_and_an_idle_agent_stay_small() {
     let idle = memory(agent.id(), "VmRSS:").expect("it runs");
     println!("idle agent: {idle} KiB resident");
     assert!(idle <= 8 * 1024, "an idle agent holds {idle} KiB");
+}
+
+/// ConsoleProducer writes 20 MB a second; an agent that is told nothing about memory follows.
+#[test]
+#[expect(clippy::print_stdout, reason = "the figures are the point")]
+fn a_steady_sync_stays_small() {
+    const SECONDS: usize = 15;
+    const LINES_A_TICK: usize = 2_000;
+    const TICKS_A_SECOND: usize = 10;
+    let cluster = KafkaCluster::shared(Version::V4_4_0);
+    let service = LocalMaxCompute::start();
+    let scratch = Scratch::new("footprint-steady");
+    let sources = scratch.write("sources.toml", service.account().datasources());
+    let sources = sources.to_str().expect("a readable path");
+    let topic = "footprint_steady";
+    cluster.create_topic(topic, 4, 1);
+    let mut forebay = command(shipped("x86_64"));
+    forebay.args(["sql", "--datasources", sources, "-e", &format!("create table {topic} {JOB_TABLE}")]);
+    let _made = run(forebay, b"", LIMIT).expect_success();
+    // Commits as often as an agent makes them by itself.
+    let job = job(&cluster.server(), topic);
+    let job = scratch.write("job.toml", job.split("[limits]").next().expect("the beginning"));
+    let mut forebay = command(shipped("x86_64"));
+    forebay.arg("agent").arg(&job).args(["--datasources", sources]);
+    let mut agent = Server::start("agent", forebay, &scratch.path().join("agent.log"));
+
+    let mut producer = cluster.tool(Tool::Producer);
+    producer.args(["--topic", topic, "--batch-size", "65536"]).stdin(Stdio::piped()).stdout(Stdio::null());
+    let mut producer = producer.spawn().expect("Java is there");
+    let mut lines = producer.stdin.take().expect("a pipe");
+    let tick = format!("{}\n", "0123456789".repeat(100).split_at(999).0).repeat(LINES_A_TICK);
+    let begin = Instant::now();
+    for number in 1..=SECONDS * TICKS_A_SECOND {
+        lines.write_all(tick.as_bytes()).expect("the producer reads");
+        let due = Duration::from_secs(number as u64) / TICKS_A_SECOND as u32;
+        std::thread::sleep(due.saturating_sub(begin.elapsed()));
+    }
+    drop(lines);
+    assert!(producer.wait().expect("it ends").success());
+    let took = begin.elapsed();
+    let wanted = (SECONDS * TICKS_A_SECOND * LINES_A_TICK) as i64;
+    let group = format!("group-{topic}");
+    agent.wait_until("the topic's end", LIMIT, |_| {
+        cluster.group(&group).iter().filter_map(|row| row.committed).sum::<i64>() == wanted
+    });
+    let peak = memory(agent.id(), "VmHWM:").expect("it runs");
+    let written = wanted as f64 / 1000.0 / took.as_secs_f64();
+    println!("steady sync: {written:.1} MB/s written, caught up after {:.1?}, peak {peak} KiB", begin.elapsed() - took);
+    assert!(peak <= 32 * 1024, "a steady sync took {peak} KiB");
 }
 
 #[test]

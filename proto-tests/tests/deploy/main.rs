@@ -3,9 +3,11 @@
 //! release first, and runs this as root: root folders and network namespaces are made.
 
 mod bootstrap;
+mod cpu;
 mod empty_root;
 mod footprint;
 mod hosts;
+mod manifests;
 mod packages;
 mod units;
 
