@@ -15,7 +15,7 @@ use crate::sync::convert::Converter;
 use crate::sync::end::EndRule;
 use crate::sync::error::{RunError, RunErrorKind};
 use crate::sync::intent::SealedSession;
-use crate::sync::lane::{Lane, Shared};
+use crate::sync::lane::{IDLE_MAX, Lane, Shared};
 use crate::sync::ledger::Ledger;
 use crate::sync::plan::{PartitionRange, Target};
 use crate::sync::rate::RateLimit;
@@ -208,6 +208,7 @@ async fn upload(
             consumer_config: consumer_config(&job.spec, lanes),
             converter: converter.clone(),
             write_timeout: writer.write_timeout,
+            idle_max: IDLE_MAX,
             shared: Arc::clone(&shared),
             sessions: Arc::clone(&sessions),
             block_bytes: writer.block_bytes,
