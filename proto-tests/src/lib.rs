@@ -13,6 +13,7 @@ pub mod kafka;
 pub mod maxcompute;
 pub mod port;
 pub mod process;
+pub mod schema;
 pub mod scratch;
 pub mod table;
 pub mod zookeeper;

@@ -162,6 +162,7 @@ fn read(file_name: &str, text: &str, options: &LoadOptions, report: &Report) -> 
         settings,
         unbounded: own.unbounded,
         batch: own.batch,
+        memory_max: own.memory_max,
         dead_letters: own.dead_letters,
         notes: Vec::new(),
         redacted_json: document.redacted(),

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::block::{CHUNK_BYTES, OpenBlock, SendError, Sent};
+use super::block::{OpenBlock, SendError, Sent};
 use super::blocks::Blocks;
+use super::budget::Budget;
 use super::convert::{Converter, Dirty};
 use super::dead_letters::DeadLetterBox;
 use super::dirty;
@@ -26,7 +27,6 @@ use super::stats::{Delta, Stats};
 use crate::job::DirtyLimit;
 use crate::kafka::record::{Decompressor, Record};
 use crate::kafka::{self, Client, Consumer, ConsumerConfig, Fetched};
-use crate::limits::DECOMPRESSED_BATCH_BYTES_MAX;
 use crate::tunnel::session::{Next, Retry, RetryPolicy};
 
 /// A request with nothing to send is ended before the server cuts it at 120 s.
@@ -114,6 +114,10 @@ pub(super) struct Lane {
     pub(super) number: usize,
     pub(super) client: Client,
     pub(super) consumer_config: ConsumerConfig,
+    /// What it may hold.
+    pub(super) budget: Budget,
+    /// All lanes end where they are once so many bytes of records were read.
+    pub(super) bytes_max: Option<u64>,
     pub(super) converter: Converter,
     /// Time allowed for one piece to be taken, and for the answer after the last.
     pub(super) write_timeout: Duration,
@@ -147,7 +151,7 @@ impl Lane {
             .collect();
         let mut consumer = Consumer::of_topic(&self.client, self.consumer_config.clone(), &self.shared.topic, &starts);
         let mut open: Vec<i32> = starts.iter().map(|(partition, _)| *partition).collect();
-        let mut decompressor = Decompressor::new(DECOMPRESSED_BATCH_BYTES_MAX);
+        let mut decompressor = Decompressor::new(self.budget.batch_bytes);
         let mut blocks = Blocks::default();
         loop {
             let (ended, wake) = {
@@ -171,6 +175,17 @@ impl Lane {
             };
             if ended || open.is_empty() {
                 break;
+            }
+            if self.is_full(&Delta::default()) {
+                for partition in &open {
+                    let position = consumer.position(&self.shared.topic, *partition).map(|position| position.offset);
+                    let begin = ranges.iter().find(|range| range.partition == *partition).map(|range| range.begin);
+                    if let Some(position) = position.or(begin) {
+                        self.shared.end().handle_target(*partition, position);
+                        self.shared.end().handle_position(*partition, position, i64::MAX);
+                    }
+                }
+                continue;
             }
             let changed = self.shared.end_changed.notified();
             let idle = blocks.idle_at(self.idle_max);
@@ -245,6 +260,11 @@ impl Lane {
                     over = true;
                     break;
                 }
+                if self.is_full(&delta) {
+                    self.shared.end().handle_target(partition, record.offset);
+                    over = true;
+                    break;
+                }
                 self.row(partition, &record, blocks, &mut delta)?;
                 if delta.records_read >= self.slice_records || delta.bytes_read >= self.slice_bytes {
                     if !routed {
@@ -256,7 +276,7 @@ impl Lane {
                     self.account(&std::mem::take(&mut delta), blocks, ledger).await?;
                 }
                 let waiting = blocks.count_last();
-                if waiting >= CHUNK_BYTES {
+                if waiting >= self.budget.chunk_bytes {
                     if !routed {
                         let next = record.offset.saturating_add(1);
                         if let Some(block) = blocks.last() {
@@ -315,6 +335,11 @@ impl Lane {
             let idle = blocks.idle_at(self.idle_max);
             tokio::time::sleep_until(idle.map_or(until, |at| at.min(until)).into()).await;
         }
+    }
+
+    /// Whether as many bytes were read as one commit may have.
+    fn is_full(&self, delta: &Delta) -> bool {
+        self.bytes_max.is_some_and(|max| self.shared.stats.bytes_read().saturating_add(delta.bytes_read) >= max)
     }
 
     fn row(&self, partition: i32, record: &Record<'_>, blocks: &mut Blocks, delta: &mut Delta) -> Result<(), RunError> {
@@ -573,7 +598,7 @@ impl Lane {
         block: &mut OpenBlock,
         content: &BlockContent,
     ) -> Result<Result<u64, SendError>, RunError> {
-        let mut decompressor = Decompressor::new(DECOMPRESSED_BATCH_BYTES_MAX);
+        let mut decompressor = Decompressor::new(self.budget.batch_bytes);
         let mut ignored = Delta::default();
         let mut rows = 0_u64;
         let key = block.target.key.clone();
@@ -599,7 +624,7 @@ impl Lane {
                         if let Ok(true) = self.converter.convert_into(segment.partition, &record, &mut ignored, pick) {
                             rows = rows.saturating_add(1);
                         }
-                        if block.rows.pending_bytes() >= CHUNK_BYTES {
+                        if block.rows.pending_bytes() >= self.budget.chunk_bytes {
                             block.take_piece();
                             match block.push(&self.shared.stats, self.write_timeout).await {
                                 Ok(Sent::All) => {}
@@ -618,6 +643,7 @@ impl Lane {
     fn damaged(&self, partition: i32, error: &crate::wire::DecodeError) -> RunError {
         let message = format!("topic \"{}\" partition {partition}: damaged record: {error}", self.shared.topic);
         RunError::new(RunErrorKind::SafetyStop, message)
+            .of_partition(Some(partition))
             .advise("the broker's log is damaged there; skip it by beginOffset")
     }
 }

@@ -12,7 +12,7 @@ use jiff::Zoned;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
-use super::connect::{compression, config, consumer_config, kafka_failure, tunnel_failure};
+use super::connect::{budget, compression, config, consumer_config, kafka_failure, tunnel_failure};
 use super::convert::Converter;
 use super::dead_letters::DeadLetterBox;
 use super::dirty;
@@ -29,7 +29,7 @@ use super::summary::{OffsetsOutcome, PartitionSummary, Summary};
 use crate::job::JobSpec;
 use crate::kafka::record::{Decompressor, Record};
 use crate::kafka::{self, Client, Consumer, ConsumerConfig, Fetched, OffsetToCommit};
-use crate::limits::{DECOMPRESSED_BATCH_BYTES_MAX, FIELD_BYTES_MAX};
+use crate::limits::FIELD_BYTES_MAX;
 use crate::tunnel::session::PackLimits;
 use crate::tunnel::{Pack, PartitionSpec, StreamOptions, StreamUpload, TableSchema};
 
@@ -48,6 +48,8 @@ pub(super) struct StreamLane {
     pub(super) number: usize,
     pub(super) client: Client,
     pub(super) consumer_config: ConsumerConfig,
+    /// Largest decompressed batch.
+    pub(super) batch_bytes: usize,
     pub(super) converter: Converter,
     pub(super) stream: StreamUpload,
     pub(super) shared: Arc<Shared>,
@@ -86,7 +88,7 @@ impl StreamLane {
             .collect();
         let mut consumer = Consumer::of_topic(&self.client, self.consumer_config.clone(), &self.shared.topic, &starts);
         let mut open: Vec<i32> = starts.iter().map(|(partition, _)| *partition).collect();
-        let mut decompressor = Decompressor::new(DECOMPRESSED_BATCH_BYTES_MAX);
+        let mut decompressor = Decompressor::new(self.batch_bytes);
         let mut waiting = Waiting::default();
         loop {
             let (ended, wake) = {
@@ -390,8 +392,12 @@ pub(super) async fn run(
 ) -> Result<Summary, RunError> {
     announce(spec);
     let (reader, writer, settings) = (&spec.reader, &spec.writer, &spec.settings);
-    let lanes = run::lanes(spec, &prepared.plan);
-    let pack_bytes = (PACK_BYTES / lanes).max(256 * 1024);
+    let budget = budget(spec, prepared.plan.ranges.len());
+    let lanes = budget.lanes;
+    let packs = spec
+        .memory_max
+        .map_or(PACK_BYTES, |bytes| usize::try_from(bytes / 8).map_or(PACK_BYTES, |b| b.min(PACK_BYTES)));
+    let pack_bytes = (packs / lanes).max(256 * 1024);
     let stream = run::until_stopped(&mut stop, deadline, open(spec, &prepared, pack_bytes)).await?;
     let mut schema = TableSchema::clone(&stream.schema());
     if schema.partition_keys.is_empty() {
@@ -420,7 +426,8 @@ pub(super) async fn run(
         let lane = StreamLane {
             number,
             client: prepared.client.clone(),
-            consumer_config: consumer_config(spec, lanes),
+            consumer_config: consumer_config(spec, &budget),
+            batch_bytes: budget.batch_bytes,
             converter: converter.clone(),
             stream: stream.clone(),
             shared: Arc::clone(&shared),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::HeaderValue;
-use axum::http::header::{HeaderName, RETRY_AFTER};
+use axum::http::header::{DATE, HeaderName, RETRY_AFTER};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -29,8 +29,8 @@ use super::store::Tables;
 use super::store::table::Table;
 use super::stream::{ExpiredStream, MovedSlot, PackAnswer, PackWanted, RepeatedPack, StreamWanted, Streams};
 use super::upload::{
-    CutBlock, EmptyOverwrite, EndedSession, RepeatedCommit, Upload, UploadWanted, Uploads, no_such_partition,
-    no_such_table, partition_of,
+    CutBlock, EmptyOverwrite, EndedSession, RepeatedCommit, Upload, UploadWanted, Uploads, http_date,
+    no_such_partition, no_such_table, partition_of,
 };
 use crate::sandbox::clock::SandboxClock;
 use crate::tunnel::encode::{Compression, unpacked};
@@ -129,16 +129,25 @@ impl Service {
         let request_id = uuid::Uuid::new_v4().simple().to_string().to_uppercase();
         let asked = Asked::new(parts.method, &parts.uri, parts.headers, request_id);
         self.note(&asked);
-        let answer = self.answer_with_faults(&asked, body, &cutter).await;
-        let Some(mut answer) = answer else {
+        let request_id = asked.request_id.clone();
+        // A task of its own: what a client has sent takes its course, whether the client waits for it or has died.
+        let answer = {
+            let (service, cutter) = (Arc::clone(&self), cutter.clone());
+            tokio::spawn(async move { service.answer_with_faults(&asked, body, &cutter).await })
+        };
+        let Some(mut answer) = answer.await.unwrap_or_default() else {
             // Nothing can be sent on a cut connection; this answer only satisfies the server's types.
             cutter.cut();
             return Answer::empty(500).into_response();
         };
-        if let Ok(value) = HeaderValue::from_str(&asked.request_id) {
+        if let Ok(value) = HeaderValue::from_str(&request_id) {
             answer.headers.insert(HeaderName::from_static("x-odps-request-id"), value);
         }
-        self.note_status(&asked.request_id, answer.status);
+        // Of the virtual clock: clients tell a session's age by it.
+        if let Ok(value) = HeaderValue::from_str(&http_date(self.clock.now_ms())) {
+            answer.headers.insert(DATE, value);
+        }
+        self.note_status(&request_id, answer.status);
         answer.into_response()
     }
 
