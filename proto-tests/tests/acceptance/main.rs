@@ -2,7 +2,6 @@
 //! PyODPS and odps-sdk-java read the table back. Kafka's ConsoleConsumer says what the rows must be.
 
 mod every_type;
-mod writer_keys;
 
 use std::time::{Duration, Instant};
 
