@@ -345,6 +345,12 @@ topic = "{name}.dead"
         (self.rows.len(), self.misfits.len())
     }
 
+    /// Deletes the records of a partition below an offset, as retention does.
+    pub fn delete_records(&self, partition: i32, below: i64) {
+        let deleted = self.runtime.block_on(self.client.delete_records(&self.name, &[(partition, below)]));
+        assert_eq!(deleted.expect("they are deleted").get(&partition), Some(&below));
+    }
+
     /// Runs a statement.
     pub fn sql(&self, statement: &str) {
         self.runtime.block_on(self.maxcompute.sql(statement, &[])).expect("a statement");

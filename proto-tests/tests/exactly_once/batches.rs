@@ -1,7 +1,7 @@
 //! Where one batch ends and the next begins.
 
 use forebay_proto_tests::kafka::Version;
-use forebay_proto_tests::lane::{Lane, Plan, Site};
+use forebay_proto_tests::lane::{LIMIT, Lane, Plan, Site};
 
 /// No commit has more bytes than the job says, and none waits for its age while there are as many.
 #[test]
@@ -24,4 +24,26 @@ fn batches_are_cut_by_bytes() {
     assert!(batches.iter().all(|rows| *rows <= 21), "{batches:?}");
     assert!(batches.iter().filter(|rows| **rows >= 20).count() >= 13, "{batches:?}");
     lane.judge();
+}
+
+/// Records that go while a batch is about to read them end their partition, and no other.
+#[test]
+fn a_range_that_is_lost_half_way_ends_one_partition() {
+    let site = Site::shared(Version::V4_4_0);
+    let mut lane = Lane::new(&site, &Plan::new("lostrange", 2));
+    lane.produce(100, 0);
+    // The batch has its ends, and the agent waits before it creates the session and reads.
+    let mut agent = lane.start_agent(&[("FOREBAY_CRASH_AT", "create:1:1500")]);
+    agent.server.wait_until("the point", LIMIT, |agent| agent.log_text().contains("crash point create"));
+    lane.delete_records(0, 30);
+    agent.server.wait_until("the alarm", LIMIT, |agent| {
+        let log = agent.log_text();
+        log.contains("partition 0 stands still until a person has looked")
+            && log.contains("offset 0 is out of range: offsets 0 to 29")
+    });
+    lane.produce(10, 0);
+    agent.server.wait_until("the other partition at its end", LIMIT, |_| lane.offsets().0.get(&1) == Some(&55));
+    agent.terminate();
+    assert_eq!(lane.offsets().0.get(&0), Some(&0), "the partition that lost records has moved");
+    assert_eq!(lane.rows_in_table(), 55);
 }

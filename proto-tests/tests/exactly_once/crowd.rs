@@ -95,6 +95,9 @@ fn three_agents_of_which_one_is_killed_every_few_seconds() {
     ));
 }
 
+/// A third of the session timeout of 6 s.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+
 /// Agents that are restarted one after the other: what stays where it is hardly stops.
 #[test]
 fn a_rolling_restart_stops_only_what_moves() {
@@ -103,8 +106,11 @@ fn a_rolling_restart_stops_only_what_moves() {
     let mut agents = vec![lane.start_agent(&[]), lane.start_agent(&[])];
     lane.produce(40, 0);
     for agent in &mut agents {
-        agent.server.wait_until("two partitions", LIMIT, |agent| agent.log_text().contains("partitions ["));
+        agent.server.wait_until("its partitions", LIMIT, |agent| agent.log_text().contains("partitions ["));
     }
+    lane.wait_for_all("all records committed", &mut agents[0]);
+    // Nobody has just come.
+    std::thread::sleep(Duration::from_secs(1));
     let mut pauses: BTreeMap<&str, Duration> = BTreeMap::new();
     for phase in ["undisturbed", "restart of the first", "restart of the second"] {
         let stays = match phase {
@@ -151,6 +157,8 @@ fn a_rolling_restart_stops_only_what_moves() {
     ));
     let undisturbed = pauses["undisturbed"];
     for (phase, pause) in &pauses {
-        assert!(*pause < undisturbed + Duration::from_secs(3), "{phase}: {pause:?}, undisturbed {undisturbed:?}");
+        // A member hears of a rebalance by its next heartbeat, and needs a moment for what it begins again.
+        let allowed = undisturbed + HEARTBEAT + Duration::from_secs(1);
+        assert!(*pause < allowed, "{phase}: {pause:?}, undisturbed {undisturbed:?}");
     }
 }
