@@ -51,6 +51,8 @@ const BATCH_ROWS: u64 = 1_000_000;
 const BATCH_AGE: Duration = Duration::from_secs(60);
 /// Pause between two tries to reach what is not up yet.
 const CONNECT_PAUSE: Duration = Duration::from_secs(5);
+/// Time between two heartbeats; a third of a session timeout that is short. What a rebalance stops, it stops for so long.
+const HEARTBEAT_MAX: Duration = Duration::from_secs(3);
 /// How often a group that has moved on without an event is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -359,6 +361,8 @@ fn group_config(job: &Job) -> Result<GroupConfig, RunError> {
         auto_commit: None,
         reset: OffsetReset::Never,
         protocol: GroupProtocol::Classic { assignors: vec![Assignor::CooperativeSticky] },
+        session_timeout: job.spec.reader.session_timeout,
+        heartbeat_interval: (job.spec.reader.session_timeout / 3).min(HEARTBEAT_MAX),
         ..GroupConfig::new(job.group.as_str())
     };
     let protocol = job.spec.reader.properties.get("group.protocol");
