@@ -155,6 +155,8 @@ impl Work {
             Err(error) if error.is_fenced() => {
                 say(&format!("fenced {error}"));
             }
+            // The group is between two generations: what is still ours afterwards is committed then.
+            Err(error) if error.is_rebalancing() => say(&format!("rebalancing {error}")),
             Err(error) => say(&format!("failed {error}")),
         }
     }

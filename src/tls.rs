@@ -1,7 +1,8 @@
 //! TLS, as far as the Kafka client and the MaxCompute client share it: the provider and the certificates that are trusted.
 //!
 //! rustls with the graviola provider: no C, no environment variables, and no platform verifier. Trust is PEM, named by the
-//! user or the system's bundle.
+//! user or the system's bundle. Other providers: one that the program has installed for its process
+//! (`rustls::crypto::CryptoProvider::install_default`), and the features `ring` and `aws-lc-rs`.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -29,9 +30,45 @@ const SYSTEM_BUNDLES: [&str; 6] = [
     "/usr/local/share/certs/ca-root-nss.crt",
 ];
 
-/// The cryptography.
-pub(crate) fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls_graviola::default_provider())
+/// The cryptography: what the program has installed for its process, else graviola where the CPU can do it, else what a feature
+/// has added.
+///
+/// # Errors
+/// A sentence, when this build has none.
+pub(crate) fn provider() -> Result<Arc<CryptoProvider>, String> {
+    CryptoProvider::get_default()
+        .cloned()
+        .or_else(|| if lacking().is_empty() { graviola() } else { None })
+        .or_else(by_feature)
+        .or_else(graviola)
+        .ok_or_else(|| {
+            "this build of forebay has no cryptography for TLS on this processor: add its feature \"ring\" or \"aws-lc-rs\"".to_owned()
+        })
+}
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+fn graviola() -> Option<Arc<CryptoProvider>> {
+    Some(Arc::new(rustls_graviola::default_provider()))
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn graviola() -> Option<Arc<CryptoProvider>> {
+    None
+}
+
+#[cfg(feature = "aws-lc-rs")]
+fn by_feature() -> Option<Arc<CryptoProvider>> {
+    Some(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+}
+
+#[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
+fn by_feature() -> Option<Arc<CryptoProvider>> {
+    Some(Arc::new(rustls::crypto::ring::default_provider()))
+}
+
+#[cfg(not(any(feature = "ring", feature = "aws-lc-rs")))]
+fn by_feature() -> Option<Arc<CryptoProvider>> {
+    None
 }
 
 /// What an HTTP client is set up with that trusts these certificates.
@@ -40,7 +77,7 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
 /// A sentence.
 #[cfg(any(feature = "tunnel", feature = "oidc"))]
 pub(crate) fn https(roots: RootCertStore) -> Result<rustls::ClientConfig, String> {
-    let mut config = rustls::ClientConfig::builder_with_provider(provider())
+    let mut config = rustls::ClientConfig::builder_with_provider(provider()?)
         .with_safe_default_protocol_versions()
         .map_err(|error| format!("cannot set up TLS: {error}"))?
         .with_root_certificates(roots)
@@ -67,17 +104,26 @@ pub(crate) fn is_distrust(error: &(dyn std::error::Error + 'static)) -> bool {
     false
 }
 
-/// Whether this CPU can do it. graviola asserts that itself at the first use of a cipher; asking first turns the panic into
-/// an error.
+/// Whether this CPU can do what [`provider`] gives. graviola asserts that itself at the first use of a cipher; asking first
+/// turns the panic into an error.
 ///
 /// # Errors
 /// A sentence that names what the CPU lacks.
 pub(crate) fn check_cpu() -> Result<(), String> {
-    let missing: Vec<_> = cpu_features().into_iter().filter(|(_, there)| !there).map(|(name, _)| name).collect();
-    if missing.is_empty() {
+    let missing = lacking();
+    if missing.is_empty() || by_feature().is_some() || CryptoProvider::get_default().is_some() {
         return Ok(());
     }
-    Err(format!("TLS is not possible on this CPU: the TLS library needs {}, which it lacks", missing.join(", ")))
+    Err(format!(
+        "TLS is not possible on this CPU: graviola, this program's cryptography, needs {}, which it lacks; a build with the \
+         feature \"ring\" or \"aws-lc-rs\" does without",
+        missing.join(", ")
+    ))
+}
+
+/// What graviola needs and this CPU lacks.
+fn lacking() -> Vec<&'static str> {
+    cpu_features().into_iter().filter(|(_, there)| !there).map(|(name, _)| name).collect()
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -261,7 +261,13 @@ async fn record(recorder: &Recorder, server: &str, end: i64) {
     record_producer(recorder, &client).await;
 
     recorder.begin();
-    let made = NewTopic { name: "made".into(), partitions: 2, replication_factor: 1, configs: Vec::new() };
+    let made = NewTopic {
+        name: "made".into(),
+        partitions: 2,
+        replication_factor: 1,
+        assignments: Vec::new(),
+        configs: Vec::new(),
+    };
     client.create_topic(made).await.unwrap();
     client.describe_configs(&ConfigResource::Topic("made".into()), None).await.unwrap();
     client.delete_topic("made").await.unwrap();

@@ -8,11 +8,14 @@
 //! do with such an error than to fail.
 
 pub mod cli;
+pub mod gate;
 pub mod java;
 pub mod kafka;
+pub mod lane;
 pub mod maxcompute;
 pub mod port;
 pub mod process;
+pub mod schema;
 pub mod scratch;
 pub mod table;
 pub mod zookeeper;

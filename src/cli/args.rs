@@ -10,7 +10,7 @@ use crate::agent::logging::{self, LogFormat};
 
 /// Moves Kafka topics into MaxCompute tables, and speaks to both by hand.
 #[derive(Debug, Parser)]
-#[command(name = "forebay", version, max_term_width = 100, before_help = EXAMPLES)]
+#[command(name = "forebay", version, propagate_version = true, max_term_width = 100, before_help = EXAMPLES)]
 pub(super) struct Args {
     #[command(subcommand)]
     pub(super) command: Command,
@@ -64,7 +64,7 @@ pub(super) enum Command {
     /// Download tables, upload files, look at sessions
     Tunnel(super::tunnel::TunnelArgs),
     /// Topics, groups, producing and consuming, as kafka-*.sh do
-    Kafka(super::kafka::KafkaArgs),
+    Kafka(Box<super::kafka::KafkaArgs>),
     /// Records and metadata by kcat's flags and formats (forebay cat -h)
     Cat(super::cat::CatArgs),
     /// Print the completion script of a shell

@@ -35,7 +35,8 @@ use crate::agent::logging;
 ///
 /// The codes are those of `README.md`, section "Exit codes".
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = personality::resolve(arguments);
+    let typed: Vec<OsString> = arguments.into_iter().collect();
+    let arguments = personality::resolve(typed.clone());
     // kcat's letters mean other things than ours, so its command line is read by rules of its own.
     let command: Pin<Box<dyn Future<Output = Result<ExitCode, Failure>>>> = match arguments.as_slice() {
         [_, word, rest @ ..] if word == "cat" => {
@@ -48,7 +49,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
                 args.start_log();
                 Box::pin(args.command.run())
             }
-            Err(error) => return out::usage(&error),
+            Err(error) => return out::usage(&error, |text| personality::speak(&typed, text)),
         },
     };
     let runtime =

@@ -34,12 +34,14 @@ pub(crate) fn failure(failure: &Failure) -> ExitCode {
     ExitCode::from(failure.code)
 }
 
-/// Prints what the command-line parser has to say: help to standard output, errors to standard error with code 2.
-pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+/// Prints what the command-line parser has to say, as `told` puts it: help to standard output, errors to standard error with
+/// code 2.
+pub(crate) fn usage(error: &clap::Error, told: impl Fn(&str) -> String) -> ExitCode {
+    let text = told(&error.render().to_string());
     if error.use_stderr() {
-        talk(error.render().to_string().trim_end());
+        talk(text.trim_end());
         return ExitCode::from(super::failure::code::USAGE);
     }
-    data(&error.render().to_string());
+    data(&text);
     ExitCode::SUCCESS
 }

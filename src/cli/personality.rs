@@ -13,16 +13,30 @@ const NAMES: &[(&str, &[&str])] = &[
     ("kafka-configs", &["kafka", "configs"]),
     ("kafka-acls", &["kafka", "acls"]),
     ("kafka-delete-records", &["kafka", "delete-records"]),
+    ("kafka-log-dirs", &["kafka", "log-dirs"]),
     ("kcat", &["cat"]),
     ("kafkacat", &["cat"]),
 ];
 
+/// The name by which the program was called, and the words that it stands for; none when it is our own.
+fn called(arguments: &[OsString]) -> Option<(&str, &'static [&'static str])> {
+    let name = arguments.first().map(Path::new).and_then(Path::file_name).and_then(OsStr::to_str)?;
+    let plain = name.strip_suffix(".sh").unwrap_or(name);
+    NAMES.iter().find(|(known, _)| *known == plain).map(|(_, words)| (name, *words))
+}
+
+/// Help and complaints in the words of the name by which the program was called: `kafka-topics.sh` for `forebay kafka topics`.
+pub(super) fn speak(arguments: &[OsString], text: &str) -> String {
+    match called(arguments) {
+        Some((name, words)) => text.replace(&format!("forebay {}", words.join(" ")), name),
+        None => text.to_owned(),
+    }
+}
+
 /// The command line that `arguments` (the first is the program's name) mean.
 pub(super) fn resolve(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let name = arguments.first().map(Path::new).and_then(Path::file_name).and_then(OsStr::to_str).unwrap_or_default();
-    let name = name.strip_suffix(".sh").unwrap_or(name);
-    let Some((_, words)) = NAMES.iter().find(|(known, _)| *known == name) else { return arguments };
+    let Some((_, words)) = called(&arguments) else { return arguments };
     let mut resolved = vec![OsString::from("forebay")];
     resolved.extend(words.iter().map(OsString::from));
     if words.first() == Some(&"kafka") {
@@ -52,5 +66,12 @@ mod tests {
         ] {
             assert_eq!(resolved(line), wanted);
         }
+    }
+
+    #[test]
+    fn a_tool_speaks_of_itself() {
+        let usage = "Usage: forebay kafka topics [OPTIONS]";
+        assert_eq!(speak(&["/bin/kafka-topics.sh".into(), "--help".into()], usage), "Usage: kafka-topics.sh [OPTIONS]");
+        assert_eq!(speak(&["forebay".into()], usage), usage);
     }
 }

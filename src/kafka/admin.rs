@@ -35,6 +35,9 @@ pub struct NewTopic {
     pub partitions: i32,
     /// How many replicas of each; -1 for the broker's default, from Kafka 2.4 on.
     pub replication_factor: i16,
+    /// The nodes that are to hold each partition, the preferred leader first, in place of both numbers; empty lets the
+    /// controller decide.
+    pub assignments: Vec<Vec<i32>>,
     /// Topic configuration, such as (`cleanup.policy`, `compact`).
     pub configs: Vec<(String, String)>,
 }
@@ -126,6 +129,7 @@ impl Client {
             name: topic.name,
             partitions: topic.partitions,
             replication_factor: topic.replication_factor,
+            assignments: topic.assignments,
             configs: topic.configs,
             timeout_ms: self.timeout_ms(),
         };

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod endpoint;
+mod provider;
 mod relay;
 mod secured;
 mod tokens;
@@ -43,6 +44,7 @@ on_both_versions!(
 type Properties<'a> = Vec<(&'a str, String)>;
 
 fn config(server: &str, properties: &[(&str, String)]) -> Result<ClientConfig, Error> {
+    provider::install();
     let mut config = ClientConfig::new([server]);
     config.bootstrap_deadline = Duration::from_secs(5);
     config.retries_deadline = Duration::from_secs(20);
@@ -124,6 +126,7 @@ fn every_mechanism_logs_in_and_reads(secured: &Secured) {
     // 1.0.1 is older than TLS 1.3 in Java, and has 1.2 switched on by itself.
     let tls12 = [&tls[..], &[("ssl.enabled.protocols", "TLSv1.2".to_owned())]].concat();
     assert_eq!(read(&at(secured.ssl), &tls12).unwrap(), LINES);
+    provider::assert_used();
 }
 
 fn a_wrong_password_is_an_authentication_error(secured: &Secured) {

@@ -1,76 +1,48 @@
-//! kcat's consumer modes: `-C`, and `-G` as reading from where a group has committed.
+//! kcat's consumer mode: partitions that are chosen on the command line, and what becomes of their records.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use regex_lite::Regex;
-use tokio::signal::unix::{SignalKind, signal};
-
-use super::Setting;
 use super::format::{Format, Message};
 use super::options::{Start, delimiter};
+use super::{Setting, Stop};
 use crate::cli::out;
 use crate::kafka::record::Decompressor;
-use crate::kafka::{Client, Consumer, Error, Fetched, OffsetAt, OffsetToCommit};
+use crate::kafka::{Client, Consumer, Error, Fetched, Isolation, OffsetAt, OffsetReset};
 use crate::limits::DECOMPRESSED_BATCH_BYTES_MAX;
 
-type Key = (Arc<str>, i32);
+pub(super) type Key = (Arc<str>, i32);
 
-pub(super) async fn run(client: &Client, setting: &Setting, in_group: bool) -> Result<ExitCode, String> {
-    let format = format(setting)?;
-    let topics = topics(client, setting, in_group).await?;
-    let mut reading = Reading {
-        format,
-        leaders: BTreeMap::new(),
-        positions: BTreeMap::new(),
-        at_end: BTreeMap::new(),
-        stopped: BTreeSet::new(),
-        left: setting.options.count.unwrap_or(u64::MAX),
-        decompressor: Decompressor::new(DECOMPRESSED_BATCH_BYTES_MAX),
-    };
-    let mut consumer = Consumer::new(client, setting.consumer.clone());
-    for topic in &topics {
-        let start = start(client, setting, topic, in_group, &mut reading).await?;
-        reading.positions.extend(start.iter().map(|(partition, offset)| ((topic.clone(), *partition), *offset)));
-        consumer.assign(topic, &start);
-    }
-    let watch = |kind| signal(kind).map_err(|error| format!("cannot watch signals: {error}"));
-    let (mut interrupt, mut terminate) = (watch(SignalKind::interrupt())?, watch(SignalKind::terminate())?);
-    let mut failed = None;
-    while reading.left > 0 && reading.stopped.len() < reading.positions.len() {
+pub(super) async fn run(client: &Client, setting: &Setting) -> Result<ExitCode, String> {
+    let mut reading = Reading::new(setting)?;
+    let mut consumer = Consumer::new(client, setting.group.fetch.clone());
+    let topic: Arc<str> = setting.options.topic.as_deref().unwrap_or_default().into();
+    let partitions = partitions(client, setting, &topic, &mut reading).await?;
+    let start = start(client, setting, &topic, &partitions).await?;
+    reading.wanted.extend(start.iter().map(|(partition, _)| (topic.clone(), *partition)));
+    consumer.assign(&topic, &start);
+    let mut stop = Stop::watch()?;
+    while reading.left > 0 && reading.stopped.len() < reading.wanted.len() {
         let fetched = tokio::select! {
-            fetched = consumer.next() => fetched,
-            _ = interrupt.recv() => break,
-            _ = terminate.recv() => break,
+            fetched = consumer.next() => fetched.map_err(|error| described(&error))?,
+            () = stop.asked() => break,
         };
-        match fetched {
-            Ok(fetched) => {
-                if !reading.print(setting, fetched, &mut consumer)? {
-                    return Ok(ExitCode::SUCCESS);
-                }
-            }
-            Err(error) => {
-                failed = Some(described(&error));
-                break;
-            }
+        let key = (fetched.topic.clone(), fetched.partition);
+        if !reading.print(setting, fetched)? {
+            break;
+        }
+        if setting.options.exit_at_end && reading.at_end.contains_key(&key) {
+            reading.stopped.insert(key.clone());
+        }
+        if reading.stopped.contains(&key) {
+            consumer.remove(&key.0, &[key.1]);
         }
     }
-    if in_group && setting.property("enable.auto.commit") != Some("false") {
-        let offset = |((topic, partition), offset): (&Key, &i64)| OffsetToCommit {
-            topic: topic.clone(),
-            partition: *partition,
-            offset: *offset,
-            leader_epoch: None,
-            metadata: String::new(),
-        };
-        let offsets: Vec<OffsetToCommit> = reading.positions.iter().map(offset).collect();
-        client.commit_offsets(&setting.options.group, &offsets).await.map_err(|error| error.to_string())?;
-    }
-    failed.map_or(Ok(ExitCode::SUCCESS), Err)
+    Ok(ExitCode::SUCCESS)
 }
 
-fn described(error: &Error) -> String {
+pub(super) fn described(error: &Error) -> String {
     match (error.topic_name(), error.partition_index()) {
         (Some(topic), Some(partition)) => format!("Topic {topic} [{partition}] error: {error}"),
         _ => format!("Consumer error: {error}"),
@@ -89,113 +61,155 @@ fn format(setting: &Setting) -> Result<Format, String> {
     Format::parse(&format, options.json, options.nulls, (options.key_pack.clone(), options.value_pack.clone()))
 }
 
-async fn topics(client: &Client, setting: &Setting, in_group: bool) -> Result<Vec<Arc<str>>, String> {
-    if !in_group {
-        return Ok(setting.options.topic.iter().map(|topic| topic.as_str().into()).collect());
-    }
-    let mut wanted: Vec<Arc<str>> = Vec::new();
-    for name in &setting.options.operands {
-        if !name.starts_with('^') {
-            wanted.push(name.as_str().into());
-            continue;
+/// The partitions that are wanted, and their leaders.
+async fn partitions(
+    client: &Client,
+    setting: &Setting,
+    topic: &Arc<str>,
+    reading: &mut Reading,
+) -> Result<Vec<i32>, String> {
+    let found = client.topic(topic).await;
+    let found = found.map_err(|error| format!("Failed to query metadata for topic {topic}: {error}"))?;
+    let partitions: Vec<i32> = found.partitions.iter().map(|partition| partition.partition).collect();
+    let leaders = found.partitions.iter().map(|partition| ((topic.clone(), partition.partition), partition.leader));
+    reading.leaders.extend(leaders.filter_map(|(key, leader)| Some((key, leader?))));
+    match setting.options.partition {
+        None => Ok(partitions),
+        Some(one) if partitions.contains(&one) => Ok(vec![one]),
+        Some(one) => {
+            let last = partitions.len().saturating_sub(1);
+            Err(format!("Topic {topic} (with partitions 0..{last}): partition {one} does not exist"))
         }
-        let regex = Regex::new(name).map_err(|error| format!("Failed to subscribe to {name}: {error}"))?;
-        let topics = client.topics().await.map_err(|error| error.to_string())?;
-        wanted.extend(topics.iter().filter(|topic| regex.is_match(&topic.name)).map(|topic| topic.name.clone()));
-    }
-    match wanted.is_empty() {
-        true => Err("-G requires a topic list".to_owned()),
-        false => Ok(wanted),
     }
 }
 
-/// The first offset of each partition that is wanted.
+/// The first offset of each of these partitions, as `-o` says.
 async fn start(
     client: &Client,
     setting: &Setting,
     topic: &Arc<str>,
-    in_group: bool,
-    reading: &mut Reading,
+    partitions: &[i32],
 ) -> Result<Vec<(i32, i64)>, String> {
     let options = &setting.options;
-    let failed = |error: Error| format!("Failed to query metadata for topic {topic}: {error}");
-    let found = client.topic(topic).await.map_err(failed)?;
-    let mut partitions: Vec<i32> = found.partitions.iter().map(|partition| partition.partition).collect();
-    if let Some(one) = options.partition.filter(|_| !in_group) {
-        if !partitions.contains(&one) {
-            let last = partitions.len().saturating_sub(1);
-            return Err(format!("Topic {topic} (with partitions 0..{last}): partition {one} does not exist"));
-        }
-        partitions = vec![one];
-    }
-    let leaders = found.partitions.iter().map(|partition| ((topic.clone(), partition.partition), partition.leader));
-    reading.leaders.extend(leaders.filter_map(|(key, leader)| Some((key, leader?))));
-    let list = async |at: OffsetAt, partitions: &[i32]| -> Result<BTreeMap<i32, Option<i64>>, String> {
-        let wanted: Vec<(i32, OffsetAt)> = partitions.iter().map(|partition| (*partition, at)).collect();
-        let listed = client.list_offsets(topic, &wanted, setting.consumer.isolation).await.map_err(failed)?;
-        Ok(listed.into_iter().map(|(partition, found)| (partition, found.offset)).collect())
-    };
-    let reset = match setting.property("auto.offset.reset") {
-        Some("earliest" | "smallest" | "beginning") => OffsetAt::Earliest,
-        _ => OffsetAt::Latest,
-    };
     if let Some(ms) = options.start_time {
-        let mut found = list(OffsetAt::Time(ms), &partitions).await?;
+        let found = listed(client, setting, topic, partitions, OffsetAt::Time(ms)).await?;
         let missing: Vec<i32> =
             partitions.iter().copied().filter(|p| found.get(p).copied().flatten().is_none()).collect();
+        let mut found = plain(found);
         if !missing.is_empty() {
-            found.extend(list(OffsetAt::Latest, &missing).await?);
+            found.extend(plain(listed(client, setting, topic, &missing, OffsetAt::Latest).await?));
         }
-        return Ok(found.into_iter().map(|(partition, offset)| (partition, offset.unwrap_or(0))).collect());
+        return Ok(found.into_iter().collect());
     }
-    let chosen = match (options.start, in_group) {
-        (Some(start), _) => start,
-        (None, true) => Start::Stored,
-        (None, false) => Start::Beginning,
-    };
-    let plain = |found: BTreeMap<i32, Option<i64>>| {
-        found.into_iter().map(|(partition, offset)| (partition, offset.unwrap_or(0))).collect::<Vec<_>>()
-    };
+    let chosen = options.start.unwrap_or(Start::Beginning);
+    Ok(begin(client, setting, topic, partitions, chosen).await?.into_iter().collect())
+}
+
+/// Where `chosen` is in each of these partitions.
+pub(super) async fn begin(
+    client: &Client,
+    setting: &Setting,
+    topic: &Arc<str>,
+    partitions: &[i32],
+    chosen: Start,
+) -> Result<BTreeMap<i32, i64>, String> {
+    let list = async |at: OffsetAt| listed(client, setting, topic, partitions, at).await.map(plain);
     Ok(match chosen {
-        Start::Beginning => plain(list(OffsetAt::Earliest, &partitions).await?),
-        Start::End => plain(list(OffsetAt::Latest, &partitions).await?),
-        Start::At(offset) => partitions.into_iter().map(|partition| (partition, offset)).collect(),
+        Start::Beginning => list(OffsetAt::Earliest).await?,
+        Start::End => list(OffsetAt::Latest).await?,
+        Start::At(offset) => partitions.iter().map(|partition| (*partition, offset)).collect(),
         Start::Tail(count) => {
-            let first = list(OffsetAt::Earliest, &partitions).await?;
-            let last = plain(list(OffsetAt::Latest, &partitions).await?);
+            let first = list(OffsetAt::Earliest).await?;
             let back = |(partition, end): (i32, i64)| {
-                let first = first.get(&partition).copied().flatten().unwrap_or(0);
+                let first = first.get(&partition).copied().unwrap_or(0);
                 (partition, end.saturating_sub(count).max(first))
             };
-            last.into_iter().map(back).collect()
+            list(OffsetAt::Latest).await?.into_iter().map(back).collect()
         }
         Start::Stored => {
-            let group = if in_group { Some(options.group.as_str()) } else { setting.property("group.id") };
-            let mut start: BTreeMap<i32, i64> = plain(list(reset, &partitions).await?).into_iter().collect();
-            if let Some(group) = group {
-                let asked = [(topic.to_string(), partitions)];
-                let committed = client.committed_offsets(group, &asked).await.map_err(failed)?;
+            let reset = match setting.group.reset {
+                OffsetReset::Earliest => OffsetAt::Earliest,
+                OffsetReset::Latest | OffsetReset::Never => OffsetAt::Latest,
+            };
+            let mut start = list(reset).await?;
+            let group = setting.group.group.as_str();
+            if !group.is_empty() {
+                let committed = client.committed_offsets(group, &[(topic.to_string(), partitions.to_vec())]).await;
+                let committed =
+                    committed.map_err(|error| format!("Failed to fetch offsets of group {group}: {error}"))?;
                 start.extend(committed.iter().filter_map(|one| Some((one.partition, one.offset?))));
             }
-            start.into_iter().collect()
+            start
         }
     })
 }
 
-struct Reading {
+async fn listed(
+    client: &Client,
+    setting: &Setting,
+    topic: &Arc<str>,
+    partitions: &[i32],
+    at: OffsetAt,
+) -> Result<BTreeMap<i32, Option<i64>>, String> {
+    let wanted: Vec<(i32, OffsetAt)> = partitions.iter().map(|partition| (*partition, at)).collect();
+    let listed = client.list_offsets(topic, &wanted, setting.group.fetch.isolation).await;
+    let listed = listed.map_err(|error| format!("Failed to query metadata for topic {topic}: {error}"))?;
+    Ok(listed.into_iter().map(|(partition, found)| (partition, found.offset)).collect())
+}
+
+fn plain(found: BTreeMap<i32, Option<i64>>) -> BTreeMap<i32, i64> {
+    found.into_iter().filter_map(|(partition, offset)| Some((partition, offset?))).collect()
+}
+
+/// How far printing is.
+pub(super) struct Reading {
     format: Format,
-    leaders: BTreeMap<Key, i32>,
-    positions: BTreeMap<Key, i64>,
-    /// The end that has been told of, so that it is told once.
-    at_end: BTreeMap<Key, i64>,
-    stopped: BTreeSet<Key>,
-    left: u64,
+    pub(super) leaders: BTreeMap<Key, i32>,
+    /// What is read.
+    pub(super) wanted: BTreeSet<Key>,
+    /// Behind the last message that was printed.
+    pub(super) positions: BTreeMap<Key, i64>,
+    /// The end that has been told of and at which a partition still is, so that it is told once.
+    pub(super) at_end: BTreeMap<Key, i64>,
+    /// Where no more is printed.
+    pub(super) stopped: BTreeSet<Key>,
+    /// Messages that may still be printed.
+    pub(super) left: u64,
     decompressor: Decompressor,
 }
 
 impl Reading {
+    /// # Errors
+    /// A format that cannot be read.
+    pub(super) fn new(setting: &Setting) -> Result<Self, String> {
+        Ok(Self {
+            format: format(setting)?,
+            leaders: BTreeMap::new(),
+            wanted: BTreeSet::new(),
+            positions: BTreeMap::new(),
+            at_end: BTreeMap::new(),
+            stopped: BTreeSet::new(),
+            left: setting.options.count.unwrap_or(u64::MAX),
+            decompressor: Decompressor::new(DECOMPRESSED_BATCH_BYTES_MAX),
+        })
+    }
+
+    /// Whether there is nothing to be read any more: every partition was stopped or, where the end is one, is at its end.
+    pub(super) fn is_over(&self, setting: &Setting) -> bool {
+        let is_over =
+            |key: &Key| self.stopped.contains(key) || (setting.options.exit_at_end && self.at_end.contains_key(key));
+        !self.wanted.is_empty() && self.wanted.iter().all(is_over)
+    }
+
+    const fn exiting(is_over: bool) -> &'static str {
+        if is_over { ": exiting" } else { "" }
+    }
+
     /// Prints what came; says whether anybody reads it.
-    fn print(&mut self, setting: &Setting, mut fetched: Fetched, consumer: &mut Consumer) -> Result<bool, String> {
+    ///
+    /// # Errors
+    /// Damaged records, and those that do not fit the format.
+    pub(super) fn print(&mut self, setting: &Setting, mut fetched: Fetched) -> Result<bool, String> {
         let key = (fetched.topic.clone(), fetched.partition);
         if self.stopped.contains(&key) {
             return Ok(true);
@@ -211,6 +225,7 @@ impl Reading {
                     break 'all;
                 }
                 let record = record.map_err(|error| format!("Topic {} [{}] error: {error}", key.0, key.1))?;
+                self.at_end.remove(&key);
                 if setting.options.stop_time.is_some_and(|stop| record.timestamp >= stop) {
                     reached = Some(record.offset);
                     break 'all;
@@ -238,27 +253,20 @@ impl Reading {
         if self.left == 0 {
             return Ok(true);
         }
-        let exiting = |stopped: &BTreeSet<Key>, all: usize| if stopped.len() >= all { ": exiting" } else { "" };
         if let Some(offset) = reached {
             self.stopped.insert(key.clone());
-            consumer.remove(&key.0, &[key.1]);
-            let end = exiting(&self.stopped, self.positions.len());
+            let end = Self::exiting(self.is_over(setting));
             setting.info(1, &format!("Reached stop timestamp for topic {} [{}] at offset {offset}{end}", key.0, key.1));
             return Ok(true);
         }
         let position = fetched.position();
-        self.positions.insert(key.clone(), position);
-        let end = match setting.consumer.isolation {
-            crate::kafka::Isolation::ReadCommitted if fetched.last_stable_offset >= 0 => fetched.last_stable_offset,
+        let end = match setting.group.fetch.isolation {
+            Isolation::ReadCommitted if fetched.last_stable_offset >= 0 => fetched.last_stable_offset,
             _ => fetched.high_watermark,
         };
         if position >= end && self.at_end.get(&key) != Some(&position) {
             self.at_end.insert(key.clone(), position);
-            if setting.options.exit_at_end {
-                self.stopped.insert(key.clone());
-                consumer.remove(&key.0, &[key.1]);
-            }
-            let end = exiting(&self.stopped, self.positions.len());
+            let end = Self::exiting(self.is_over(setting));
             setting.info(1, &format!("Reached end of topic {} [{}] at offset {position}{end}", key.0, key.1));
         }
         Ok(true)

@@ -2,19 +2,23 @@
 
 mod consume;
 mod format;
+mod group;
 mod options;
 mod produce;
+mod setting;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::failure::code;
 use super::{Failure, out};
-use crate::kafka::{Client, ClientConfig, ConsumerConfig, ErrorCode, ErrorKind, Isolation, OffsetAt, TopicMetadata};
-use options::{Mode, Options, Parsed};
+use crate::kafka::{Client, ErrorCode, ErrorKind, Isolation, OffsetAt, TopicMetadata};
+use options::{Mode, Parsed};
+use setting::Setting;
 
 /// `forebay cat`, as the help lists it; what follows the word is read by [`main`].
 #[derive(Debug, clap::Args)]
@@ -37,7 +41,7 @@ Usage: kcat <options> [file1 file2 .. | topic1 topic2 ..]]
 Mode:
   -P                 Producer
   -C                 Consumer
-  -G <group-id>      Consumer that begins where the group has committed, and commits there
+  -G <group-id>      Member of a consumer group, which shares the topics given as operands among its members
   -L                 Metadata List
   -Q                 Query mode
 
@@ -86,36 +90,23 @@ Format string tokens:
   -f 'Topic %t [%p] at offset %o: key %k: %s\\n'
 ";
 
-/// Properties of librdkafka's producer and consumer that are read here.
-const OWN: &[&str] = &[
-    "acks",
-    "request.required.acks",
-    "compression.codec",
-    "compression.type",
-    "auto.offset.reset",
-    "group.id",
-    "enable.auto.commit",
-    "partitioner",
-];
-
-/// What a command has to go by.
-pub(super) struct Setting {
-    options: Options,
-    client: ClientConfig,
-    consumer: ConsumerConfig,
-    own: Vec<(String, String)>,
+/// Ctrl-C and SIGTERM.
+struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
 }
 
-impl Setting {
-    /// The last value of a property that is read here.
-    fn property(&self, name: &str) -> Option<&str> {
-        self.own.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+impl Stop {
+    fn watch() -> Result<Self, String> {
+        let on = |kind| signal(kind).map_err(|error| format!("cannot watch signals: {error}"));
+        Ok(Self { interrupt: on(SignalKind::interrupt())?, terminate: on(SignalKind::terminate())? })
     }
 
-    /// Talk, at kcat's level: 1 unless -q was given.
-    fn info(&self, level: i32, line: &str) {
-        if self.options.verbosity >= level {
-            out::talk(&format!("% {line}"));
+    /// Waits for the next one.
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
     }
 }
@@ -161,9 +152,9 @@ async fn run(arguments: Vec<OsString>) -> Result<ExitCode, String> {
         Err(why) if why == "unknown argument" => return Ok(usage(&why)),
         Err(why) => return Err(why),
     };
-    let mut setting = settle(options)?;
+    let mut setting = Setting::of(options)?;
     if setting.options.dump {
-        dump(&setting);
+        out::data(&setting.dump());
         return Ok(ExitCode::SUCCESS);
     }
     if setting.client.bootstrap.is_empty() {
@@ -202,99 +193,10 @@ async fn run(arguments: Vec<OsString>) -> Result<ExitCode, String> {
     match mode {
         Mode::List => list(&client, &setting).await,
         Mode::Query => query(&client, &setting).await,
-        Mode::Consume | Mode::Group => consume::run(&client, &setting, mode == Mode::Group).await,
+        Mode::Consume => consume::run(&client, &setting).await,
+        Mode::Group => group::run(&client, &setting).await,
         Mode::Produce => produce::run(&client, &setting).await,
     }
-}
-
-/// Reads property files and properties into the client's configuration.
-fn settle(options: Options) -> Result<Setting, String> {
-    let mut setting = Setting {
-        client: ClientConfig::new::<&str>([]),
-        // librdkafka reads what is committed, unlike Java's consumer.
-        consumer: ConsumerConfig { isolation: Isolation::ReadCommitted, ..ConsumerConfig::default() },
-        own: Vec::new(),
-        options,
-    };
-    let mut files: Vec<(String, bool)> = setting
-        .options
-        .files
-        .iter()
-        .filter(|file| *file != "-" && *file != "none")
-        .map(|file| (file.clone(), true))
-        .collect();
-    if setting.options.files.is_empty() {
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        match variable("KCAT_CONFIG").or_else(|| variable("KAFKACAT_CONFIG")) {
-            Some(file) => files.push((file, true)),
-            None => files.extend(variable("HOME").map(|home| (format!("{home}/.config/kcat.conf"), false))),
-        }
-    }
-    for (file, is_asked_for) in files {
-        let text = match std::fs::read_to_string(&file) {
-            Ok(text) => text,
-            Err(error) if is_asked_for => return Err(format!("Failed to open {file}: {error}")),
-            Err(_) => continue,
-        };
-        if is_asked_for {
-            setting.info(1, &format!("Reading configuration from file {file}"));
-        }
-        for (at, line) in text.lines().enumerate() {
-            let line = line.trim().replace("\\:", ":").replace("\\=", "=");
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            let pair = line.split_once('=').filter(|(name, _)| !name.is_empty());
-            let (name, value) =
-                pair.ok_or_else(|| format!("{file}:{}: expected property=value", at.saturating_add(1)))?;
-            set(&mut setting, name.trim(), value.trim())
-                .map_err(|why| format!("{file}:{}: {why}", at.saturating_add(1)))?;
-        }
-    }
-    for (name, value) in setting.options.properties.clone() {
-        set(&mut setting, &name, &value)?;
-    }
-    if setting.client.client_id == "forebay" {
-        "rdkafka".clone_into(&mut setting.client.client_id);
-    }
-    Ok(setting)
-}
-
-fn set(setting: &mut Setting, name: &str, value: &str) -> Result<(), String> {
-    let name = name.strip_prefix("topic.").filter(|name| OWN.contains(name)).unwrap_or(name);
-    if matches!(name, "bootstrap.servers" | "metadata.broker.list") {
-        // Kafka's port goes without saying.
-        let with_port = |host: &str| match host.rsplit_once(':') {
-            Some((_, port)) if port.parse::<u16>().is_ok() => host.to_owned(),
-            _ => format!("{host}:9092"),
-        };
-        let hosts = value.split(',').map(str::trim).filter(|host| !host.is_empty());
-        setting.client.bootstrap = hosts.map(with_port).collect();
-        return Ok(());
-    }
-    if OWN.contains(&name) {
-        setting.own.push((name.to_owned(), value.to_owned()));
-        return Ok(());
-    }
-    let taken = setting.client.set_property(name, value).map_err(|error| error.to_string())?;
-    let taken = taken || setting.consumer.set_property(name, value).map_err(|error| error.to_string())?;
-    if !taken {
-        setting.info(1, &format!("Configuration property {name} has no effect in forebay"));
-    }
-    Ok(())
-}
-
-fn dump(setting: &Setting) {
-    let mut text = "# Global config\n".to_owned();
-    text += &format!("bootstrap.servers = {}\n", setting.client.bootstrap.join(","));
-    text += &format!("client.id = {}\n", setting.client.client_id);
-    text += &format!("socket.timeout.ms = {}\n", setting.client.request_timeout.as_millis());
-    text += &format!("security.protocol = {}\n", setting.client.security.protocol.name().to_ascii_lowercase());
-    text += "\n# Topic config\n";
-    for (name, value) in &setting.own {
-        text += &format!("{name} = {value}\n");
-    }
-    out::data(&(text + "\n"));
 }
 
 /// What librdkafka says of a code.

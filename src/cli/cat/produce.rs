@@ -1,33 +1,21 @@
 //! kcat's producer mode.
 
-use std::collections::BTreeMap;
 use std::io::{Read, Write as _};
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::JoinHandle;
 
-use super::Setting;
 use super::options::delimiter;
+use super::{Setting, Stop};
 use crate::cli::out;
-use crate::kafka::record::{BatchBuilder, BatchOptions, Codec, Header};
-use crate::kafka::{Acks, Client};
+use crate::kafka::{Client, Delivery, Producer, ProducerRecord, RecordHeader};
 
-/// Messages are gathered for at most so long before they are sent.
-const LINGER: Duration = Duration::from_millis(5);
-/// Messages gathered at most, in bytes and in number, for all partitions together.
-const GATHERED_BYTES_MAX: usize = 512 * 1024;
-const GATHERED_RECORDS_MAX: usize = 10_000;
+/// Messages whose outcome has not been looked at.
+const WAITING_MAX: usize = 10_000;
 /// Longest message of standard input, in bytes; no broker takes one of that size by default.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
-
-/// One message to send.
-struct Outgoing {
-    key: Option<Vec<u8>>,
-    value: Option<Vec<u8>>,
-}
 
 pub(super) async fn run(client: &Client, setting: &Setting) -> Result<ExitCode, String> {
     let options = &setting.options;
@@ -36,95 +24,173 @@ pub(super) async fn run(client: &Client, setting: &Setting) -> Result<ExitCode, 
     if end.is_empty() {
         return Err("Message delimiter -D must not be empty when producing".to_owned());
     }
-    let codec = setting.property("compression.type").or_else(|| setting.property("compression.codec"));
-    let codec = match codec.unwrap_or("none") {
-        "none" => Codec::None,
-        "gzip" => Codec::Gzip,
-        "snappy" => Codec::Snappy,
-        "lz4" => Codec::Lz4,
-        "zstd" => Codec::Zstd,
-        other => return Err(format!("Invalid value \"{other}\" for configuration property \"compression.codec\"")),
-    };
-    let acks = match setting.property("acks").or_else(|| setting.property("request.required.acks")) {
-        Some("1" | "0") => Acks::Leader,
-        _ => Acks::All,
-    };
-    let found =
-        client.topic(&topic).await.map_err(|error| format!("Failed to query metadata for topic {topic}: {error}"))?;
-    let partitions: Vec<i32> = found.partitions.iter().map(|partition| partition.partition).collect();
-    if let Some(one) = options.partition.filter(|one| !partitions.contains(one)) {
+    let key_end = options.key_delimiter.as_deref().map(delimiter).transpose()?.filter(|end| !end.is_empty());
+    let headers = headers(setting)?;
+    let producer = Producer::new(client, setting.producer.clone());
+    let producer = producer.map_err(|error| format!("Failed to create producer: {error}"))?;
+    let is_transaction = setting.producer.transactional_id.is_some();
+    if is_transaction {
+        setting.info(1, "Using transactional producer");
+        producer.init_transactions().await.map_err(|error| format!("init_transactions(): {error}"))?;
+        producer.begin_transaction().map_err(|error| format!("begin_transaction(): {error}"))?;
+    }
+    let found = client.topic(&topic).await;
+    let found = found.map_err(|error| format!("Failed to query metadata for topic {topic}: {error}"))?;
+    if let Some(one) = options.partition.filter(|one| found.partitions.iter().all(|known| known.partition != *one)) {
         return Err(format!("Failed to produce message: Local: Unknown partition ({one})"));
     }
-    let sender = Sender { client, setting, topic, partitions, codec, acks };
+    let new = ProducerRecord { partition: options.partition, headers, ..ProducerRecord::new(topic) };
+    let (deliveries, judge) = watch(setting.options.verbosity);
+    let mut stop = Stop::watch()?;
+    let sending = Sending { setting, producer, new, deliveries };
+    let outcome = match !options.operands.is_empty() && !options.lines_of_file {
+        true => sending.files().await,
+        false => sending.lines(&mut stop, end, key_end.as_deref()).await,
+    };
+    let Sending { producer, deliveries, .. } = sending;
+    drop(deliveries);
+    let finish = async {
+        let end = match outcome {
+            Ok(end) => end,
+            Err(why) => {
+                // What was taken before is written, as if it had come alone; a transaction is aborted.
+                drop(producer.close().await);
+                return Err(why);
+            }
+        };
+        if is_transaction && end == End::Stopped {
+            setting.info(0, "Aborting transaction due to termination signal");
+            producer.abort_transaction().await.map_err(|error| format!("abort_transaction(): {error}"))?;
+        } else if is_transaction {
+            setting.info(1, "Committing transaction");
+            producer.commit_transaction().await.map_err(|error| format!("commit_transaction(): {error}"))?;
+            setting.info(1, "Transaction successfully committed");
+        }
+        producer.close().await.map_err(|error| error.to_string())?;
+        let failed = judge.await.map_err(|error| error.to_string())?;
+        Ok(if failed > 0 || end == End::NoFile { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    };
+    tokio::select! {
+        outcome = finish => outcome,
+        () = stop.asked() => Err("Program terminated while producing".to_owned()),
+    }
+}
 
-    if !options.operands.is_empty() && !options.lines_of_file {
-        let (mut good, mut batch) = (0_usize, Vec::new());
-        for file in &options.operands {
+/// Why there are no more messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// All have been taken.
+    Done,
+    /// Not one of the files could be read.
+    NoFile,
+    /// By a signal.
+    Stopped,
+}
+
+fn headers(setting: &Setting) -> Result<Vec<RecordHeader>, String> {
+    let header = |(name, value): &(Vec<u8>, Option<Vec<u8>>)| {
+        let key = String::from_utf8(name.clone()).map_err(|_| "-H: a header's name must be UTF-8".to_owned())?;
+        Ok(RecordHeader { key, value: value.clone().map(Bytes::from) })
+    };
+    setting.options.headers.iter().map(header).collect()
+}
+
+/// Tells what becomes of messages while others are sent; ends with the number of those that were not written.
+fn watch(verbosity: i32) -> (mpsc::Sender<Delivery>, JoinHandle<u64>) {
+    let (deliveries, mut waiting) = mpsc::channel::<Delivery>(WAITING_MAX);
+    let judge = tokio::spawn(async move {
+        let mut failed = 0_u64;
+        while let Some(delivery) = waiting.recv().await {
+            match delivery.await {
+                Ok(written) if verbosity >= 3 => {
+                    let offset = written.offset.unwrap_or(-1);
+                    out::talk(&format!("% Message delivered to partition {} (offset {offset})", written.partition));
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    failed = failed.saturating_add(1);
+                    if verbosity >= 1 {
+                        out::talk(&format!("% Delivery failed for message: {error}"));
+                    }
+                }
+            }
+        }
+        failed
+    });
+    (deliveries, judge)
+}
+
+struct Sending<'a> {
+    setting: &'a Setting,
+    producer: Producer,
+    /// What every message has.
+    new: ProducerRecord,
+    deliveries: mpsc::Sender<Delivery>,
+}
+
+impl Sending<'_> {
+    /// Each file is a message.
+    async fn files(&self) -> Result<End, String> {
+        let files = &self.setting.options.operands;
+        let mut good = 0_usize;
+        for file in files {
             match std::fs::read(file) {
                 Ok(bytes) => {
                     good = good.saturating_add(1);
                     if !bytes.is_empty() {
-                        batch.push(Outgoing { key: options.fixed_key.clone(), value: Some(bytes) });
+                        self.send(None, Some(bytes)).await?;
                     }
                 }
-                Err(error) => setting.info(1, &format!("Failed to open {file}: {error}")),
+                Err(error) => self.setting.info(1, &format!("Failed to open {file}: {error}")),
             }
         }
-        let failed = options.operands.len().saturating_sub(good);
+        let failed = files.len().saturating_sub(good);
         if good > 0 && failed > 0 {
-            setting.info(1, &format!("Failed to produce from {failed}/{} files", options.operands.len()));
+            self.setting.info(1, &format!("Failed to produce from {failed}/{} files", files.len()));
         }
-        sender.send(batch).await?;
-        return Ok(if good == 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS });
+        Ok(if good == 0 { End::NoFile } else { End::Done })
     }
-    let input: Box<dyn Read + Send> = match options.operands.first() {
-        Some(file) => Box::new(std::fs::File::open(file).map_err(|error| format!("Unable to open {file}: {error}"))?),
-        None => Box::new(std::io::stdin()),
-    };
-    let key_end = options.key_delimiter.as_deref().map(delimiter).transpose()?.filter(|end| !end.is_empty());
-    let mut messages = split(input, end);
-    let mut left = options.count.unwrap_or(u64::MAX);
-    while left > 0 {
-        let Some(first) = messages.recv().await else { break };
-        let (mut batch, mut bytes) = (Vec::new(), 0_usize);
-        let until = tokio::time::Instant::now() + LINGER;
-        let mut next = Some(first);
-        while let Some(message) = next.take() {
-            let message = message?;
-            bytes = bytes.saturating_add(message.len());
-            if options.tee {
-                let mut stdout = std::io::stdout().lock();
-                stdout
-                    .write_all(&message)
-                    .map_err(|error| format!("Tee write error for message of {} bytes: {error}", message.len()))?;
-            }
-            batch.push(sender.parted(message, key_end.as_deref()));
-            left = left.saturating_sub(1);
-            if left > 0 && bytes < GATHERED_BYTES_MAX && batch.len() < GATHERED_RECORDS_MAX {
-                next = tokio::time::timeout_at(until, messages.recv()).await.ok().flatten();
-            }
-        }
-        sender.send(batch).await?;
-    }
-    if options.tee {
-        out::bytes(b"");
-    }
-    Ok(ExitCode::SUCCESS)
-}
 
-struct Sender<'a> {
-    client: &'a Client,
-    setting: &'a Setting,
-    topic: String,
-    partitions: Vec<i32>,
-    codec: Codec,
-    acks: Acks,
-}
-
-impl Sender<'_> {
-    /// A message with its key, if it has one before the key's delimiter.
-    fn parted(&self, message: Vec<u8>, key_end: Option<&[u8]>) -> Outgoing {
+    /// Each part of the input is a message.
+    async fn lines(&self, stop: &mut Stop, end: Vec<u8>, key_end: Option<&[u8]>) -> Result<End, String> {
         let options = &self.setting.options;
+        let input: Box<dyn Read + Send> = match options.operands.first() {
+            Some(file) => {
+                Box::new(std::fs::File::open(file).map_err(|error| format!("Unable to open {file}: {error}"))?)
+            }
+            None => Box::new(std::io::stdin()),
+        };
+        let mut messages = split(input, end);
+        let mut left = options.count.unwrap_or(u64::MAX);
+        while left > 0 {
+            let message = tokio::select! {
+                message = messages.recv() => message,
+                () = stop.asked() => return Ok(End::Stopped),
+            };
+            let Some(message) = message else { break };
+            let message = message?;
+            let tee = options.tee.then(|| message.clone());
+            let (key, value) = self.parted(message, key_end);
+            self.send(key, value).await?;
+            left = left.saturating_sub(1);
+            if let Some(message) = tee {
+                let mut stdout = std::io::stdout().lock();
+                if let Err(error) = stdout.write_all(&message) {
+                    if error.kind() == std::io::ErrorKind::BrokenPipe {
+                        return Ok(End::Done);
+                    }
+                    return Err(format!("Tee write error for message of {} bytes: {error}", message.len()));
+                }
+            }
+        }
+        if options.tee {
+            out::bytes(b"");
+        }
+        Ok(End::Done)
+    }
+
+    /// A message with its key, if it has one before the key's delimiter.
+    fn parted(&self, message: Vec<u8>, key_end: Option<&[u8]>) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
         let at = key_end.and_then(|end| message.windows(end.len()).position(|window| window == end));
         let (mut key, mut value) = match (at, key_end) {
             (Some(at), Some(end)) => {
@@ -133,59 +199,20 @@ impl Sender<'_> {
             }
             _ => (None, Some(message)),
         };
-        if options.nulls && at.is_some() {
+        if self.setting.options.nulls && at.is_some() {
             key = key.filter(|key| !key.is_empty());
             value = value.filter(|value| !value.is_empty());
         }
-        Outgoing { key: key.or_else(|| options.fixed_key.clone()), value }
+        (key, value)
     }
 
-    /// librdkafka's `consistent_random`: CRC-32 of a key, and for messages without one a partition by chance, one for
-    /// all that are sent together.
-    fn partition(&self, message: &Outgoing, chance: usize) -> i32 {
-        if let Some(one) = self.setting.options.partition {
-            return one;
-        }
-        let count = self.partitions.len().max(1);
-        let index = match message.key.as_deref().filter(|key| !key.is_empty()) {
-            Some(key) => usize::try_from(crc32fast::hash(key)).unwrap_or(0) % count,
-            None => chance % count,
-        };
-        self.partitions.get(index).copied().unwrap_or(0)
-    }
-
-    async fn send(&self, messages: Vec<Outgoing>) -> Result<(), String> {
-        let mut seed = [0; 4];
-        getrandom::fill(&mut seed).map_err(|error| format!("no random numbers: {error}"))?;
-        let chance = usize::try_from(u32::from_be_bytes(seed)).unwrap_or(0);
-        let now_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
-        let now_ms = i64::try_from(now_ms).unwrap_or(i64::MAX);
-        let headers: Vec<Header<'_>> = self
-            .setting
-            .options
-            .headers
-            .iter()
-            .map(|(name, value)| Header { key: name, value: value.as_deref() })
-            .collect();
-        let mut dealt: BTreeMap<i32, Vec<Outgoing>> = BTreeMap::new();
-        for message in messages {
-            dealt.entry(self.partition(&message, chance)).or_default().push(message);
-        }
-        let mut sending = JoinSet::new();
-        for (partition, messages) in dealt {
-            let mut batch = BatchBuilder::new(BatchOptions { codec: self.codec, ..BatchOptions::default() });
-            for message in &messages {
-                batch.push(now_ms, message.key.as_deref(), message.value.as_deref(), &headers);
-            }
-            let batch = batch.finish(0).map_err(|error| error.to_string())?;
-            let (client, topic, acks) = (self.client.clone(), self.topic.clone(), self.acks);
-            sending.spawn(async move { client.produce(&topic, partition, Bytes::from(batch), acks).await });
-        }
-        while let Some(sent) = sending.join_next().await {
-            let sent = sent.map_err(|error| error.to_string())?;
-            sent.map_err(|error| format!("Delivery failed for message: {error}"))?;
-        }
-        Ok(())
+    async fn send(&self, key: Option<Vec<u8>>, value: Option<Vec<u8>>) -> Result<(), String> {
+        let key = key.or_else(|| self.setting.options.fixed_key.clone());
+        let bytes = value.as_ref().map_or(0, Vec::len);
+        let record = ProducerRecord { key: key.map(Bytes::from), value: value.map(Bytes::from), ..self.new.clone() };
+        let delivery = self.producer.send(record).await;
+        let delivery = delivery.map_err(|error| format!("Failed to produce message ({bytes} bytes): {error}"))?;
+        self.deliveries.send(delivery).await.map_err(|error| error.to_string())
     }
 }
 

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use super::compat::Release;
 use super::{ClusterArgs, failure, print_json};
 use crate::cli::failure::code;
 use crate::cli::{Failure, out};
@@ -18,7 +19,7 @@ Examples:
   forebay kafka acls --bootstrap-server h:9092 --remove --topic t")]
 pub(super) struct AclsArgs {
     #[command(flatten)]
-    cluster: ClusterArgs,
+    pub(super) cluster: ClusterArgs,
     /// Show entries
     #[arg(long)]
     list: bool,
@@ -65,6 +66,9 @@ pub(super) struct AclsArgs {
     /// What a producer needs: Write, Describe and Create on the topics
     #[arg(long)]
     producer: bool,
+    /// With --producer: what an idempotent producer needs on brokers before 2.8, IdempotentWrite on the cluster
+    #[arg(long, requires = "producer")]
+    idempotent: bool,
     /// What a consumer needs: Read and Describe on the topics, Read on the groups
     #[arg(long)]
     consumer: bool,
@@ -116,7 +120,9 @@ impl AclsArgs {
             } else {
                 "Current ACLs for resource"
             };
-            out::data(&text(heading, &found));
+            // Patterns of names came with 2.0.
+            let lay_out = if cluster.release < Release::V2_0 { old_text } else { text };
+            out::data(&lay_out(heading, &found));
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -127,7 +133,7 @@ impl AclsArgs {
         let mut resources = of(AclResource::Topic, &self.topic);
         resources.extend(of(AclResource::Group, &self.group));
         resources.extend(of(AclResource::TransactionalId, &self.transactional_id));
-        if self.whole_cluster {
+        if self.whole_cluster || self.idempotent {
             resources.push((AclResource::Cluster, "kafka-cluster".to_owned()));
         }
         resources
@@ -172,6 +178,9 @@ impl AclsArgs {
         }
         if self.producer && resource == AclResource::TransactionalId {
             operations.extend([AclOperation::Write, AclOperation::Describe]);
+        }
+        if self.idempotent && resource == AclResource::Cluster {
+            operations.push(AclOperation::IdempotentWrite);
         }
         if self.consumer && resource == AclResource::Topic {
             operations.extend([AclOperation::Read, AclOperation::Describe]);
@@ -253,6 +262,35 @@ fn text(heading: &str, acls: &[Acl]) -> String {
     }
     if !acls.is_empty() {
         text.push('\n');
+    }
+    text
+}
+
+/// The same before 2.0.
+fn old_text(heading: &str, acls: &[Acl]) -> String {
+    // As Scala names them: `DescribeConfigs` for `DESCRIBE_CONFIGS`.
+    let camel = |name: &str| {
+        let word = |word: &str| {
+            let (first, rest) = word.split_at_checked(1).unwrap_or((word, ""));
+            first.to_owned() + &rest.to_ascii_lowercase()
+        };
+        name.split('_').map(word).collect::<String>()
+    };
+    let mut text = String::new();
+    let mut rest = acls;
+    while let Some(first) = rest.first() {
+        let is_same = |acl: &&Acl| (acl.resource, &acl.name) == (first.resource, &first.name);
+        let (these, others) = rest.split_at(rest.iter().take_while(is_same).count().max(1));
+        rest = others;
+        let lines: Vec<String> = (these.iter())
+            .map(|acl| {
+                let (permission, operation) = (camel(acl.permission.name()), camel(acl.operation.name()));
+                let Acl { principal, host, .. } = acl;
+                format!("{principal} has {permission} permission for operations: {operation} from hosts: {host}")
+            })
+            .collect();
+        let resource = camel(first.resource.name());
+        text += &format!("{heading} `{resource}:{}`: \n \t{} \n\n", first.name, lines.join("\n\t"));
     }
     text
 }

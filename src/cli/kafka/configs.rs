@@ -18,7 +18,7 @@ Examples:
   forebay kafka configs --bootstrap-server h:9092 --alter --user alice --add-config 'SCRAM-SHA-256=[iterations=8192,password=...]'")]
 pub(super) struct ConfigsArgs {
     #[command(flatten)]
-    cluster: ClusterArgs,
+    pub(super) cluster: ClusterArgs,
     /// Show the settings
     #[arg(long)]
     describe: bool,
@@ -71,6 +71,11 @@ enum Entity {
 }
 
 impl ConfigsArgs {
+    /// The definition of what `-o json` prints.
+    pub(super) const fn schema(&self) -> &'static str {
+        if self.alter { "configs-alter" } else { "configs-describe" }
+    }
+
     pub(super) async fn run(self) -> Result<ExitCode, Failure> {
         let adding = self.add_config.as_deref().map(pairs).transpose().map_err(|why| Failure::new(code::USAGE, why))?;
         let adding = adding.unwrap_or_default();
@@ -89,7 +94,10 @@ impl ConfigsArgs {
         let mut altered = Vec::new();
         for entity in entities {
             match entity {
-                Entity::User(Some(user)) => alter_user(&cluster, &user, &adding, &deleting).await?,
+                Entity::User(Some(user)) => {
+                    alter_user(&cluster, &user, &adding, &deleting).await?;
+                    altered.push(json!({"type": "user", "name": user}));
+                }
                 Entity::User(None) => {
                     return Err(Failure::new(code::USAGE, "--alter: which user?").advise("--user NAME"));
                 }

@@ -1,6 +1,7 @@
 //! `forebay kafka consume`: what kafka-console-consumer.sh does.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +16,8 @@ use crate::cli::failure::code;
 use crate::cli::{Failure, out};
 use crate::kafka::record::Decompressor;
 use crate::kafka::{
-    Client, Consumer, ConsumerConfig, Error, Fetched, Generation, GroupCommitter, GroupConfig, GroupConsumer,
-    GroupEvent, Isolation, OffsetAt, OffsetReset, OffsetToCommit, TopicPartition,
+    Client, Consumer, ConsumerConfig, Error, Fetched, GroupCommitter, GroupConfig, GroupConsumer, GroupEvent,
+    Isolation, OffsetAt, OffsetReset, OffsetToCommit, TopicPartition,
 };
 use crate::limits::DECOMPRESSED_BATCH_BYTES_MAX;
 
@@ -24,7 +25,7 @@ use crate::limits::DECOMPRESSED_BATCH_BYTES_MAX;
 const COMMIT_EVERY: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
-#[command(group = clap::ArgGroup::new("what").required(true).args(["topic", "include"]))]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["topic", "include", "blacklist"]))]
 #[command(after_help = "\
 Examples:
   forebay kafka consume --bootstrap-server h:9092 --topic t --from-beginning
@@ -32,7 +33,7 @@ Examples:
   forebay kafka consume --bootstrap-server h:9092 --include 'orders.*' --property print.key=true --timeout-ms 5000")]
 pub(super) struct ConsumeArgs {
     #[command(flatten)]
-    cluster: ClusterArgs,
+    pub(super) cluster: ClusterArgs,
     /// The topic
     #[arg(long, value_name = "NAME")]
     topic: Option<String>,
@@ -76,6 +77,24 @@ pub(super) struct ConsumeArgs {
     /// A record that cannot be printed is stepped over
     #[arg(long)]
     skip_message_on_error: bool,
+    /// Properties of the formatter from a file; --property goes over them
+    #[arg(long, value_name = "FILE", help_heading = super::OUTPUT)]
+    formatter_config: Option<PathBuf>,
+    /// All topics but those whose names meet this pattern
+    #[arg(long, value_name = "PATTERN", hide = true)]
+    blacklist: Option<String>,
+    /// The client's properties, once the file has been read.
+    #[arg(skip)]
+    properties: Vec<(String, String)>,
+    /// No effect: there is nothing of a group in ZooKeeper
+    #[arg(long, hide = true)]
+    delete_consumer_offsets: bool,
+    /// No effect
+    #[arg(long, hide = true)]
+    csv_reporter_enabled: bool,
+    /// No effect
+    #[arg(long, hide = true)]
+    metrics_dir: Option<String>,
     /// No effect: groups are always on the brokers
     #[arg(long, hide = true)]
     new_consumer: bool,
@@ -111,7 +130,11 @@ enum Printer {
 }
 
 impl ConsumeArgs {
-    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
+    pub(super) async fn run(mut self) -> Result<ExitCode, Failure> {
+        self.properties = self.cluster.properties()?;
+        if let Some(file) = &self.formatter_config {
+            self.property.splice(0..0, properties::of_file(file)?);
+        }
         let cluster = self.cluster.connect().await?;
         let printer = self.printer(&cluster)?;
         let group = self.committing_group(&cluster);
@@ -133,7 +156,10 @@ impl ConsumeArgs {
         if let Source::Member(member) = source {
             member.close().await.map_err(|error| failure(&error))?;
         }
-        out::talk(&format!("Processed a total of {} messages", reading.printed));
+        // Who has left does not want to hear more.
+        if !matches!(read, Ok(End::NoReader)) {
+            out::talk(&format!("Processed a total of {} messages", reading.printed));
+        }
         let end = read?;
         committed?;
         Ok(match end {
@@ -207,7 +233,7 @@ impl ConsumeArgs {
                     client.topic(topic).await.map_err(|error| failure(&error))?;
                 }
                 let mut config = GroupConfig::new(group);
-                for (name, value) in &self.cluster.consumer_property {
+                for (name, value) in &self.properties {
                     let set = config.set_property(name, value);
                     set.map_err(|error| Failure::new(code::CONFIG, error.to_string()))?;
                 }
@@ -221,7 +247,7 @@ impl ConsumeArgs {
                 let mut member = GroupConsumer::new(client, config).map_err(|error| failure(&error))?;
                 member.subscribe(topics);
                 if commits {
-                    reading.membership = Some((member.committer(), None));
+                    reading.membership = Some(member.committer());
                 }
                 Ok(Source::Member(Box::new(member)))
             }
@@ -230,19 +256,24 @@ impl ConsumeArgs {
 
     /// The group of the command line or of a property.
     fn cluster_group(&self) -> Option<String> {
-        let property = self.cluster.consumer_property.iter().find(|(name, _)| name == "group.id");
+        let property = self.properties.iter().rev().find(|(name, _)| name == "group.id");
         self.group.clone().or_else(|| property.map(|(_, value)| value.clone()))
     }
 
     async fn topics(&self, client: &Client) -> Result<Vec<String>, Failure> {
-        let Some(pattern) = &self.include else { return Ok(self.topic.iter().cloned().collect()) };
+        let (pattern, wanted) = match (&self.include, &self.blacklist) {
+            (Some(pattern), _) => (pattern, true),
+            (None, Some(pattern)) => (pattern, false),
+            (None, None) => return Ok(self.topic.iter().cloned().collect()),
+        };
         let regex = topic_pattern(pattern)?;
         let topics = client.topics().await.map_err(|error| failure(&error))?;
         let names: Vec<String> = (topics.iter().filter(|topic| !topic.internal))
-            .filter(|topic| regex.is_match(&topic.name))
+            .filter(|topic| regex.is_match(&topic.name) == wanted)
             .map(|topic| topic.name.to_string())
             .collect();
         match names.is_empty() {
+            true if !wanted => Err(Failure::new(code::FAILED, format!("every topic meets {pattern:?}"))),
             true => Err(Failure::new(code::FAILED, format!("no topic meets {pattern:?}"))),
             false => Ok(names),
         }
@@ -259,7 +290,7 @@ impl ConsumeArgs {
                 return Err(Failure::new(code::USAGE, why));
             }
         }
-        let reset = self.cluster.consumer_property.iter().find(|(name, _)| name == "auto.offset.reset");
+        let reset = self.properties.iter().rev().find(|(name, _)| name == "auto.offset.reset");
         let at = match (self.offset.as_deref(), reset) {
             (Some("earliest"), _) => OffsetAt::Earliest,
             (Some("latest"), _) => OffsetAt::Latest,
@@ -363,7 +394,11 @@ async fn commit(reading: &Reading) -> Result<(), Failure> {
         return Ok(());
     }
     let committed = match (&reading.membership, &reading.outside) {
-        (Some((committer, Some(generation))), _) => committer.commit(generation, &offsets).await,
+        // In the new protocol epochs move on without an event, so the event's may be over.
+        (Some(committer), _) => match committer.generation() {
+            Some(generation) => committer.commit(&generation, &offsets).await,
+            None => Ok(()),
+        },
         (_, Some((client, group))) => client.commit_offsets(group, &offsets).await,
         _ => Ok(()),
     };
@@ -380,8 +415,8 @@ struct Reading {
     decompressor: Decompressor,
     printer: Printer,
     skip_errors: bool,
-    /// As whom to commit: the generation that was last heard of.
-    membership: Option<(GroupCommitter, Option<Generation>)>,
+    /// Commits as the member that is reading.
+    membership: Option<GroupCommitter>,
     /// The group to commit to without being a member.
     outside: Option<(Client, String)>,
 }
@@ -394,32 +429,21 @@ impl Reading {
             Came::Group(event) => event,
         };
         match event {
-            GroupEvent::Records { fetched, generation } => {
-                self.enter(generation);
-                return Ok(Some(fetched));
-            }
-            GroupEvent::Assigned { generation, partitions } => {
-                self.enter(generation);
+            GroupEvent::Records { fetched, .. } => return Ok(Some(fetched)),
+            GroupEvent::Assigned { partitions, .. } => {
                 for one in partitions {
                     if let Some(position) = one.position {
                         self.positions.insert((one.topic, one.partition), position.offset);
                     }
                 }
             }
-            GroupEvent::Revoked { generation, partitions } => {
-                self.enter(generation);
+            GroupEvent::Revoked { partitions, .. } => {
                 commit(self).await?;
                 self.forget(partitions);
             }
             GroupEvent::Lost { partitions } => self.forget(partitions),
         }
         Ok(None)
-    }
-
-    fn enter(&mut self, generation: Generation) {
-        if let Some((_, known)) = &mut self.membership {
-            *known = Some(generation);
-        }
     }
 
     fn forget(&mut self, partitions: Vec<TopicPartition>) {

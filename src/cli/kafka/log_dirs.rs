@@ -14,7 +14,7 @@ Example:
   forebay kafka log-dirs --bootstrap-server h:9092 --describe --topic-list t")]
 pub(super) struct LogDirsArgs {
     #[command(flatten)]
-    cluster: ClusterArgs,
+    pub(super) cluster: ClusterArgs,
     /// Describe the folders (there is nothing else to do)
     #[arg(long)]
     describe: bool,

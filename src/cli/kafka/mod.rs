@@ -14,6 +14,7 @@ mod offsets;
 mod produce;
 mod properties;
 mod records;
+mod schema;
 mod topics;
 mod zookeeper;
 
@@ -69,6 +70,12 @@ enum KafkaCommand {
 
 impl KafkaArgs {
     pub(super) async fn run(self) -> Result<ExitCode, Failure> {
+        let (cluster, schema) = self.command.output();
+        if cluster.output == "schema" {
+            let none = || Failure::new(code::USAGE, "-o schema: this command prints nothing on standard output");
+            print_json(&schema::of(schema.ok_or_else(none)?));
+            return Ok(ExitCode::SUCCESS);
+        }
         match self.command {
             KafkaCommand::Topics(args) => args.run().await,
             KafkaCommand::Produce(args) => args.run().await,
@@ -79,6 +86,23 @@ impl KafkaArgs {
             KafkaCommand::Acls(args) => args.run().await,
             KafkaCommand::DeleteRecords(args) => args.run().await,
             KafkaCommand::LogDirs(args) => args.run().await,
+        }
+    }
+}
+
+impl KafkaCommand {
+    /// How to print, and the definition in `schema.json` of what is printed.
+    fn output(&self) -> (&ClusterArgs, Option<&'static str>) {
+        match self {
+            Self::Topics(args) => (&args.cluster, Some(args.schema())),
+            Self::Produce(args) => (&args.cluster, None),
+            Self::Consume(args) => (&args.cluster, Some("consume")),
+            Self::Groups(args) => (&args.cluster, Some(args.schema())),
+            Self::Offsets(args) => (&args.cluster, Some("offsets")),
+            Self::Configs(args) => (&args.cluster, Some(args.schema())),
+            Self::Acls(args) => (&args.cluster, Some("acls")),
+            Self::DeleteRecords(args) => (&args.cluster, Some("delete-records")),
+            Self::LogDirs(args) => (&args.cluster, Some("log-dirs")),
         }
     }
 }
@@ -124,8 +148,8 @@ struct ClusterArgs {
     /// [default: the newest; by a script's name: auto]
     #[arg(long, value_name = "RELEASE", env = "FOREBAY_KAFKA_COMPAT", help_heading = OUTPUT)]
     compat: Option<Compat>,
-    /// text or json
-    #[arg(short = 'o', long, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"], help_heading = OUTPUT)]
+    /// text, json, or schema: the JSON schema of what json prints, without asking the cluster
+    #[arg(short = 'o', long, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json", "schema"], help_heading = OUTPUT)]
     output: String,
     /// Called by a script's name
     #[arg(long, hide = true)]
@@ -145,6 +169,16 @@ struct Cluster {
 }
 
 impl ClusterArgs {
+    /// Properties for producers, consumers and groups: those of the file, then those of the command line, which go over them.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    fn properties(&self) -> Result<Vec<(String, String)>, Failure> {
+        let mut all = self.command_config.as_deref().map(properties::of_file).transpose()?.unwrap_or_default();
+        all.extend(self.consumer_property.iter().cloned());
+        Ok(all)
+    }
+
     /// Connects.
     ///
     /// # Errors
@@ -201,7 +235,9 @@ fn failure(error: &Error) -> Failure {
     match error.kind() {
         ErrorKind::Connect | ErrorKind::Timeout => failure(code::UNAVAILABLE)
             .advise("is the broker running, and does its advertised address resolve from this machine?"),
-        ErrorKind::Auth => failure(code::NO_PERMISSION),
+        ErrorKind::Auth => failure(code::NO_PERMISSION).advise(
+            "is this the right login, and may it do this? an administrator grants it with 'forebay kafka acls --add'",
+        ),
         ErrorKind::UnknownTopic => failure(code::FAILED).advise("'forebay kafka topics --list' shows the topics"),
         ErrorKind::OffsetOutOfRange { .. } | ErrorKind::TopicDeleted => failure(code::SAFETY_STOP),
         ErrorKind::Config => failure(code::CONFIG),

@@ -20,7 +20,7 @@ Examples:
   forebay kafka offsets --bootstrap-server h:9092 --topic-partitions 'orders.*:0-3,logs' --time 1700000000000")]
 pub(super) struct OffsetsArgs {
     #[command(flatten)]
-    cluster: ClusterArgs,
+    pub(super) cluster: ClusterArgs,
     /// The topic, or a pattern; all without it
     #[arg(long, value_name = "NAME", conflicts_with = "topic_partitions")]
     topic: Option<String>,

@@ -2,11 +2,13 @@
 
 use std::collections::VecDeque;
 use std::io::IsTerminal as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bytes::Bytes;
 
-use super::{ClusterArgs, failure, lines, properties};
+use super::compat::Release;
+use super::{Cluster, ClusterArgs, failure, lines, properties};
 use crate::cli::failure::code;
 use crate::cli::{Failure, out};
 use crate::kafka::record::Codec;
@@ -23,7 +25,7 @@ Examples:
   forebay kafka produce --bootstrap-server h:9092 --topic t --producer-property linger.ms=50 --compression-codec zstd")]
 pub(super) struct ProduceArgs {
     #[command(flatten)]
-    cluster: ClusterArgs,
+    pub(super) cluster: ClusterArgs,
     /// The topic
     #[arg(long, value_name = "NAME")]
     topic: String,
@@ -43,6 +45,81 @@ pub(super) struct ProduceArgs {
     /// Wait for each record before the next is sent
     #[arg(long)]
     sync: bool,
+    /// Properties of how lines are read from a file; --property goes over them
+    #[arg(long, value_name = "FILE")]
+    reader_config: Option<PathBuf>,
+    #[command(flatten)]
+    tuning: Tuning,
+}
+
+/// The console producer's own options for what has a property, too.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "As properties of the producer")]
+struct Tuning {
+    /// batch.size
+    #[arg(long, value_name = "BYTES", alias = "max-partition-memory-bytes")]
+    batch_size: Option<String>,
+    /// buffer.memory
+    #[arg(long, value_name = "BYTES")]
+    max_memory_bytes: Option<String>,
+    /// max.block.ms
+    #[arg(long, value_name = "MS")]
+    max_block_ms: Option<String>,
+    /// retries
+    #[arg(long, value_name = "N")]
+    message_send_max_retries: Option<String>,
+    /// metadata.max.age.ms
+    #[arg(long, value_name = "MS")]
+    metadata_expiry_ms: Option<String>,
+    /// request.timeout.ms
+    #[arg(long, value_name = "MS")]
+    request_timeout_ms: Option<String>,
+    /// retry.backoff.ms
+    #[arg(long, value_name = "MS")]
+    retry_backoff_ms: Option<String>,
+    /// Kafka's class of lines: LineMessageReader
+    #[arg(long, value_name = "CLASS", value_parser = parse_reader)]
+    line_reader: Option<String>,
+    /// No effect: the system decides
+    #[arg(long, hide = true)]
+    socket_buffer_size: Option<u32>,
+    /// No effect: of the producer that went with Kafka 2.0
+    #[arg(long, hide = true)]
+    old_producer: bool,
+    /// No effect: likewise
+    #[arg(long, hide = true)]
+    queue_size: Option<u32>,
+    /// No effect: likewise
+    #[arg(long, hide = true)]
+    queue_enqueuetimeout_ms: Option<u32>,
+    /// No effect: likewise, lines are bytes
+    #[arg(long, hide = true)]
+    key_serializer: Option<String>,
+    /// No effect: likewise
+    #[arg(long, hide = true)]
+    value_serializer: Option<String>,
+}
+
+impl Tuning {
+    fn properties(&self) -> impl Iterator<Item = (String, String)> {
+        let pairs = [
+            ("batch.size", &self.batch_size),
+            ("buffer.memory", &self.max_memory_bytes),
+            ("max.block.ms", &self.max_block_ms),
+            ("retries", &self.message_send_max_retries),
+            ("metadata.max.age.ms", &self.metadata_expiry_ms),
+            ("request.timeout.ms", &self.request_timeout_ms),
+            ("retry.backoff.ms", &self.retry_backoff_ms),
+        ];
+        pairs.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)))
+    }
+}
+
+fn parse_reader(class: &str) -> Result<String, String> {
+    match class.rsplit(['.', '$']).next() {
+        Some("LineMessageReader") => Ok(class.to_owned()),
+        _ => Err("only LineMessageReader; a class of your own needs Kafka's own tool".to_owned()),
+    }
 }
 
 fn parse_codec(name: &str) -> Result<Codec, String> {
@@ -53,8 +130,18 @@ fn parse_codec(name: &str) -> Result<Codec, String> {
 }
 
 impl ProduceArgs {
-    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
-        let client = self.cluster.connect().await?.client;
+    pub(super) async fn run(mut self) -> Result<ExitCode, Failure> {
+        if let Some(file) = &self.reader_config {
+            self.property.splice(0..0, properties::of_file(file)?);
+        }
+        self.cluster.consumer_property.extend(self.tuning.properties());
+        if self.cluster.as_script
+            && let Some(ms) = self.cluster.timeout.take()
+        {
+            // Of this script alone it is how long records are gathered.
+            self.cluster.consumer_property.push(("linger.ms".to_owned(), ms.to_string()));
+        }
+        let Cluster { client, release, .. } = self.cluster.connect().await?;
         let topic = client.topic(&self.topic).await.map_err(|error| failure(&error))?;
         if let Some(one) = self.partition
             && !topic.partitions.iter().any(|partition| partition.partition == one)
@@ -65,7 +152,7 @@ impl ProduceArgs {
                 format!("topic {:?} has no partition {one}, but 0 to {last}", self.topic),
             ));
         }
-        let producer = Producer::new(&client, self.config()?).map_err(|error| failure(&error))?;
+        let producer = Producer::new(&client, self.config(release)?).map_err(|error| failure(&error))?;
         let format = LineFormat::new(&self.property);
         let mut turn = Turn::over(topic.partitions.iter().map(|partition| partition.partition).collect());
         let prompt = || {
@@ -106,14 +193,19 @@ impl ProduceArgs {
     }
 
     /// What the options and the properties of the command line say.
-    fn config(&self) -> Result<ProducerConfig, Failure> {
+    fn config(&self, release: Release) -> Result<ProducerConfig, Failure> {
         let mut config = ProducerConfig::default();
         let acks = self.request_required_acks.iter().map(|acks| ("acks", acks.as_str()));
-        let given = self.cluster.consumer_property.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        for (name, value) in acks.chain(given) {
+        let given = self.cluster.properties()?;
+        let given = given.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        for (name, value) in given.chain(acks) {
             config.set_property(name, value).map_err(|error| Failure::new(code::CONFIG, error.to_string()))?;
         }
         config.codec = self.compression_codec.unwrap_or(config.codec);
+        if release < Release::V3_0 && config.transactional_id.is_none() {
+            // As its own tool: to write is all that the user must be allowed.
+            config.idempotence = config.idempotence.or(Some(false));
+        }
         Ok(config)
     }
 }

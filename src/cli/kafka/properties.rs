@@ -10,11 +10,15 @@ use crate::kafka::{ClientConfig, ConsumerConfig, ErrorKind, ProducerConfig};
 /// Sets what the file says. A property that is not the client's is named in a warning, since such files are shared with
 /// Java programs.
 pub(super) fn apply(file: &Path, config: &mut ClientConfig) -> Result<(), Failure> {
-    let text = read(file)?;
-    for (name, value) in parse(&text) {
+    for (name, value) in of_file(file)? {
         set(&name, &value, &file.display().to_string(), config)?;
     }
     Ok(())
+}
+
+/// What a file says.
+pub(super) fn of_file(file: &Path) -> Result<Vec<(String, String)>, Failure> {
+    Ok(parse(&read(file)?))
 }
 
 /// Sets one property; `origin` is where it comes from.

@@ -19,7 +19,7 @@ with offsets.json being
   {\"partitions\": [{\"topic\": \"t\", \"partition\": 0, \"offset\": 100}], \"version\": 1}")]
 pub(super) struct DeleteRecordsArgs {
     #[command(flatten)]
-    cluster: ClusterArgs,
+    pub(super) cluster: ClusterArgs,
     /// Topics, partitions and the first offset that is to stay; -1 deletes all
     #[arg(long, value_name = "FILE")]
     offset_json_file: PathBuf,

@@ -24,7 +24,7 @@ Examples:
   forebay kafka topics --bootstrap-server h:9092 --describe --topic 'orders.*' -o json")]
 pub(super) struct TopicsArgs {
     #[command(flatten)]
-    cluster: ClusterArgs,
+    pub(super) cluster: ClusterArgs,
     /// Create a topic
     #[arg(long, requires = "topic")]
     create: bool,
@@ -52,6 +52,9 @@ pub(super) struct TopicsArgs {
     /// Number of replicas; the cluster's default without it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i16).range(1..))]
     replication_factor: Option<i16>,
+    /// Which brokers hold each partition, in place of both numbers: partitions parted by commas, brokers by colons
+    #[arg(long, value_name = "1:2,2:3", value_parser = parse_assignment, conflicts_with_all = ["replication_factor"])]
+    replica_assignment: Option<Assignment>,
     /// A setting of the topic; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_config)]
     config: Vec<(String, String)>,
@@ -88,6 +91,24 @@ pub(super) struct TopicsArgs {
     /// No effect: the controller decides
     #[arg(long, hide = true)]
     disable_rack_aware: bool,
+    /// No effect: what a broker leaves out of one answer is asked for again
+    #[arg(long, hide = true)]
+    partition_size_limit_per_response: Option<u32>,
+}
+
+/// The brokers of each partition.
+#[derive(Clone, Debug)]
+struct Assignment(Vec<Vec<i32>>);
+
+fn parse_assignment(text: &str) -> Result<Assignment, String> {
+    let nodes = |part: &str| part.split(':').map(|node| node.trim().parse::<i32>().ok()).collect::<Option<Vec<i32>>>();
+    let assignment =
+        text.split(',').map(nodes).collect::<Option<Vec<_>>>().ok_or("brokers' numbers, such as 1:2,2:3")?;
+    let factor = assignment.first().map_or(0, Vec::len);
+    match assignment.iter().all(|nodes| nodes.len() == factor) {
+        true => Ok(Assignment(assignment)),
+        false => Err("every partition needs as many brokers".to_owned()),
+    }
 }
 
 fn parse_config(text: &str) -> Result<(String, String), String> {
@@ -99,6 +120,17 @@ const COLLISION: &str = "WARNING: Due to limitations in metric names, topics wit
                          collide. To avoid issues it is best to use either, but not both.\n";
 
 impl TopicsArgs {
+    /// The definition of what `-o json` prints.
+    pub(super) const fn schema(&self) -> &'static str {
+        match self {
+            Self { list: true, .. } => "topics-list",
+            Self { describe: true, .. } => "topics-describe",
+            Self { create: true, .. } => "topics-create",
+            Self { alter: true, .. } => "topics-alter",
+            _ => "topics-delete",
+        }
+    }
+
     pub(super) async fn run(self) -> Result<ExitCode, Failure> {
         let cluster = self.cluster.connect().await?;
         if self.create {
@@ -111,6 +143,13 @@ impl TopicsArgs {
         }
         let named = self.topic.as_deref().or(self.topic_id.as_deref());
         if let Some(name) = named.filter(|_| topics.is_empty() && !self.if_exists) {
+            // A list leaves out what the user may not see; asked by its name, the broker says so.
+            if self.topic.is_some()
+                && let Err(error) = cluster.client.topic(name).await
+                && error.is_auth()
+            {
+                return Err(failure(&error));
+            }
             let why = format!("topic {name:?} does not exist as expected");
             return Err(Failure::new(code::FAILED, why).advise("--list shows the topics"));
         }
@@ -177,6 +216,7 @@ impl TopicsArgs {
             name: name.clone(),
             partitions: self.partitions.unwrap_or(-1),
             replication_factor: self.replication_factor.unwrap_or(-1),
+            assignments: self.replica_assignment.as_ref().map(|one| one.0.clone()).unwrap_or_default(),
             configs: self.config.clone(),
         };
         if name.contains(['.', '_']) && !cluster.json {
@@ -234,7 +274,10 @@ impl TopicsArgs {
                         "WARNING: If partitions are increased for a topic that has a key, the partition logic or ordering of the messages will be affected\n",
                     );
                 }
-                cluster.client.create_partitions(&topic.name, total, &[]).await.map_err(|error| failure(&error))?;
+                // As the tool takes it: those that are there already come first.
+                let new = self.replica_assignment.as_ref().map(|one| one.0.get(topic.partitions.len()..));
+                let new = new.map(Option::unwrap_or_default).unwrap_or_default();
+                cluster.client.create_partitions(&topic.name, total, new).await.map_err(|error| failure(&error))?;
                 if old {
                     out::data("Adding partitions succeeded!\n");
                 }

@@ -1,9 +1,11 @@
 //! `CreateTopics` (19, versions 2 to 4) and `DeleteTopics` (20, versions 1 to 3). Through the crate.
 
 use bytes::Bytes;
-use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::create_topics_request::{
+    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
+};
 use kafka_protocol::messages::{
-    CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, TopicName,
+    BrokerId, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, TopicName,
 };
 
 use crate::wire::{DecodeError, DecodeFault, Writer};
@@ -20,6 +22,8 @@ pub struct CreateTopicCall {
     pub partitions: i32,
     /// How many replicas of each; -1 lets brokers from 2.4 on decide.
     pub replication_factor: i16,
+    /// The nodes that are to hold each partition, in place of both numbers; empty lets the controller decide.
+    pub assignments: Vec<Vec<i32>>,
     /// Topic configuration, such as `cleanup.policy`.
     pub configs: Vec<(String, String)>,
     /// How long the controller may wait until the topic is there, in milliseconds.
@@ -85,10 +89,17 @@ impl Call for CreateTopicCall {
         let configs = self.configs.iter().map(|(name, value)| {
             CreatableTopicConfig::default().with_name(foreign::text(name)).with_value(Some(foreign::text(value)))
         });
+        let assignments = self.assignments.iter().zip(0..).map(|(nodes, partition)| {
+            let nodes = nodes.iter().copied().map(BrokerId).collect();
+            CreatableReplicaAssignment::default().with_partition_index(partition).with_broker_ids(nodes)
+        });
+        // A broker refuses numbers beside an assignment.
+        let is_assigned = !self.assignments.is_empty();
         let topic = CreatableTopic::default()
             .with_name(TopicName(foreign::text(&self.name)))
-            .with_num_partitions(self.partitions)
-            .with_replication_factor(self.replication_factor)
+            .with_num_partitions(if is_assigned { -1 } else { self.partitions })
+            .with_replication_factor(if is_assigned { -1 } else { self.replication_factor })
+            .with_assignments(assignments.collect())
             .with_configs(configs.collect());
         let message = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(self.timeout_ms);
         foreign::encode(&message, version, "CreateTopicsRequest", out)

@@ -669,12 +669,14 @@ fn groups_both_ways() {
 
 #[test]
 fn topics_are_created_and_deleted_both_ways() {
+    use theirs::create_topics_request::CreatableReplicaAssignment;
     use theirs::create_topics_response::CreatableTopicResult;
     use theirs::delete_topics_response::DeletableTopicResult;
     let call = CreateTopicCall {
         name: "t".to_owned(),
         partitions: 10,
         replication_factor: 3,
+        assignments: Vec::new(),
         configs: vec![("cleanup.policy".to_owned(), "compact".to_owned())],
         timeout_ms: 30_000,
     };
@@ -682,6 +684,14 @@ fn topics_are_created_and_deleted_both_ways() {
         let read: theirs::CreateTopicsRequest = read_back(&call, version);
         let asked = &read.topics[0];
         assert_eq!((asked.name.0.as_str(), asked.num_partitions, asked.replication_factor), ("t", 10, 3));
+        assert!(asked.assignments.is_empty());
+        let assigned = CreateTopicCall { assignments: vec![vec![2, 1], vec![3]], ..call.clone() };
+        let asked: theirs::CreateTopicsRequest = read_back(&assigned, version);
+        let asked = &asked.topics[0];
+        assert_eq!((asked.num_partitions, asked.replication_factor), (-1, -1));
+        let nodes = |one: &CreatableReplicaAssignment| (one.partition_index, one.broker_ids.clone());
+        let nodes: Vec<_> = asked.assignments.iter().map(nodes).collect();
+        assert_eq!(nodes, [(0, vec![BrokerId(2), BrokerId(1)]), (1, vec![BrokerId(3)])]);
         assert_eq!(asked.configs[0].value, Some(text("compact")));
         let result = CreatableTopicResult::default()
             .with_name(topic("t"))

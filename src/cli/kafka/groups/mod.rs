@@ -27,7 +27,7 @@ Examples:
   forebay kafka groups --bootstrap-server h:9092 --reset-offsets --group g --topic t:0,1 --to-earliest --execute")]
 pub(super) struct GroupsArgs {
     #[command(flatten)]
-    cluster: ClusterArgs,
+    pub(super) cluster: ClusterArgs,
     /// List all groups
     #[arg(long)]
     list: bool,
@@ -109,6 +109,17 @@ pub(super) struct GroupsArgs {
 }
 
 impl GroupsArgs {
+    /// The definition of what `-o json` prints.
+    pub(super) const fn schema(&self) -> &'static str {
+        match self {
+            Self { list: true, .. } => "groups-list",
+            Self { describe: true, .. } => "groups-describe",
+            Self { reset_offsets: true, .. } => "groups-reset-offsets",
+            Self { delete_offsets: true, .. } => "groups-delete-offsets",
+            _ => "groups-delete",
+        }
+    }
+
     pub(super) async fn run(self) -> Result<ExitCode, Failure> {
         let needs_group = self.describe || self.delete || self.reset_offsets || self.delete_offsets;
         if needs_group && self.group.is_empty() && !self.all_groups {

@@ -48,7 +48,7 @@ impl TlsClient {
             TlsVersions::Tls12 => &[&TLS12],
             TlsVersions::Tls13 => &[&TLS13],
         };
-        let builder = ClientConfig::builder_with_provider(tls::provider())
+        let builder = ClientConfig::builder_with_provider(tls::provider()?)
             .with_protocol_versions(versions)
             .map_err(|error| format!("cannot set up TLS: {error}"))?
             .with_root_certificates(roots(settings.trust.as_ref())?);

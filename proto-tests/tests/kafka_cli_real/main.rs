@@ -1,10 +1,13 @@
 //! `forebay kafka` on real clusters: what it does is seen by Kafka's own tools, and it sees what they do.
 
+mod administration;
+
 use std::time::{Duration, Instant};
 
 use forebay_proto_tests::cli::{forebay, program};
 use forebay_proto_tests::kafka::{KafkaCluster, Tool, Version};
 use forebay_proto_tests::process::{Output, Running, command, run};
+use forebay_proto_tests::schema::Documents;
 use forebay_proto_tests::scratch::Scratch;
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -210,6 +213,10 @@ fn side_by_side(version: Version) {
         let offsets = groups[0]["offsets"].as_array().cloned().unwrap_or_default();
         let committed: i64 = offsets.iter().filter_map(|row| row["currentOffset"].as_i64()).sum();
         if groups[0]["state"] == "Stable" && offsets.len() == 6 && committed == 20 {
+            // With a member and its partitions.
+            let documents = Documents::default();
+            documents.add(&scratch, &[&["groups"][..], &describe].concat(), &output.stdout_text());
+            documents.judge();
             break;
         }
         assert!(Instant::now() < deadline, "{}", output.describe());
@@ -262,105 +269,4 @@ fn tools_of_2_8_2_side_by_side() {
 #[test]
 fn tools_of_4_side_by_side() {
     side_by_side(Version::V4_4_0);
-}
-
-/// The library's administration on a real cluster, through the command line: partitions, settings, records, folders, users,
-/// groups and offsets, with what the release has.
-fn administration(version: Version) {
-    let cluster = KafkaCluster::shared(version);
-    let scratch = Scratch::new("administration");
-    let servers = cluster.servers();
-    let try_it = |arguments: &[&str]| {
-        let (tool, rest) = arguments.split_first().expect("a tool");
-        let mut forebay = forebay(&scratch);
-        forebay.args(["kafka", tool, "--bootstrap-server", &servers, "-o", "json"]).args(rest);
-        run(forebay, b"", LIMIT)
-    };
-    let json = |arguments: &[&str]| -> serde_json::Value {
-        serde_json::from_slice(&try_it(arguments).expect_success().stdout).expect("JSON")
-    };
-    let topic = "administration";
-    let factor = if version == Version::V1_0_1 { "3" } else { "1" };
-    json(&["topics", "--create", "--topic", topic, "--partitions", "2", "--replication-factor", factor]);
-    json(&["topics", "--alter", "--topic", topic, "--partitions", "5"]);
-    json(&[
-        "configs",
-        "--alter",
-        "--topic",
-        topic,
-        "--add-config",
-        "retention.ms=3600000,cleanup.policy=[compact,delete]",
-    ]);
-    json(&["configs", "--alter", "--topic", topic, "--delete-config", "cleanup.policy"]);
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        let described = json(&["topics", "--describe", "--topic", topic]);
-        let own = &described[0]["configs"];
-        if described[0]["partitionCount"] == 5
-            && own["retention.ms"] == "3600000"
-            && own.get("cleanup.policy").is_none()
-        {
-            break;
-        }
-        assert!(Instant::now() < deadline, "{described}");
-    }
-    cluster.produce(topic, &"x\n".repeat(50), &[]);
-    let ends = json(&["offsets", "--topic", topic]);
-    let first =
-        ends.as_array().expect("a list").iter().find(|row| row["offset"].as_i64() > Some(0)).expect("a record").clone();
-    let file = scratch.write(
-        "offsets.json",
-        serde_json::json!({"version": 1, "partitions": [{"topic": topic, "partition": first["partition"], "offset": -1}]}).to_string(),
-    );
-    let cut = json(&["delete-records", "--offset-json-file", &file.display().to_string()]);
-    assert_eq!(cut[0]["lowWatermark"], first["offset"], "{cut}");
-    let dirs = json(&["log-dirs", "--topic-list", topic]);
-    let held = dirs["brokers"]
-        .as_array()
-        .expect("brokers")
-        .iter()
-        .flat_map(|broker| broker["logDirs"].as_array().cloned().unwrap_or_default());
-    assert_eq!(
-        held.map(|dir| dir["partitions"].as_array().map_or(0, Vec::len)).sum::<usize>(),
-        5 * factor.parse::<usize>().expect("a number")
-    );
-    json(&["groups", "--reset-offsets", "--group", topic, "--topic", topic, "--to-earliest", "--execute"]);
-    if version != Version::V1_0_1 {
-        let gone = json(&["groups", "--delete-offsets", "--group", topic, "--topic", &format!("{topic}:0")]);
-        assert!(gone[0]["error"].is_null(), "{gone}");
-        assert_eq!(json(&["groups", "--describe", "--group", topic])[0]["offsets"].as_array().map(Vec::len), Some(4));
-        assert_eq!(json(&["groups", "--delete", "--group", topic])["deleted"], serde_json::json!([topic]));
-        json(&[
-            "configs",
-            "--alter",
-            "--user",
-            "alice",
-            "--add-config",
-            "SCRAM-SHA-256=[iterations=4096,password=a,b]",
-        ]);
-        let deadline = Instant::now() + LIMIT;
-        while json(&["configs", "--describe", "--user", "alice"])[0]["credentials"][0]["iterations"] != 4096 {
-            assert!(Instant::now() < deadline, "alice is not there");
-        }
-        json(&["configs", "--alter", "--user", "alice", "--delete-config", "SCRAM-SHA-256"]);
-    }
-    // These clusters have no authoriser: the question arrives, and the answer says so.
-    let refused = try_it(&["acls", "--list"]);
-    assert!(refused.code == 1 && refused.stderr_text().contains("SECURITY_DISABLED"), "{}", refused.describe());
-    json(&["topics", "--delete", "--topic", topic]);
-}
-
-#[test]
-fn administration_of_1_0_1() {
-    administration(Version::V1_0_1);
-}
-
-#[test]
-fn administration_of_2_8_2() {
-    administration(Version::V2_8_2);
-}
-
-#[test]
-fn administration_of_4_4_0() {
-    administration(Version::V4_4_0);
 }

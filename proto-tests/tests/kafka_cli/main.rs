@@ -1,5 +1,8 @@
 //! `forebay kafka`: what it writes is read by kcat and Kafka's own tools, what it prints is compared with theirs.
 
+mod flags;
+mod pipes;
+
 use std::env;
 use std::time::Duration;
 
