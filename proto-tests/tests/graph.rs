@@ -61,20 +61,3 @@ fn an_offender_is_found() {
     let graph = ["forebay", "zstd-sys", "linux-raw-sys", "cc", "syscall"].map(str::to_owned).into();
     assert_eq!(offenders(&graph), ["cc", "zstd-sys"]);
 }
-
-/// What forebay depends on by a lock file.
-fn locked_dependencies(file: &str) -> BTreeSet<String> {
-    let text = std::fs::read_to_string(repository_folder().join(file)).expect("a lock file");
-    let own =
-        text.split("[[package]]").find(|package| package.contains("name = \"forebay\"\n")).expect("forebay in it");
-    let names = own.lines().filter_map(|line| line.trim().strip_prefix('"')?.split(['"', ' ']).next());
-    names.map(str::to_owned).collect()
-}
-
-/// The fuzz targets are a workspace of their own, which nobody else builds: its lock file would go stale without a word.
-#[test]
-fn the_fuzz_targets_are_locked_to_what_forebay_depends_on() {
-    let fuzzed = locked_dependencies("proto-tests/fuzz/Cargo.lock");
-    assert!(fuzzed.contains("kafka-protocol"), "{fuzzed:?}");
-    assert_eq!(fuzzed, locked_dependencies("Cargo.lock"), "`cargo update --workspace` in proto-tests/fuzz");
-}
