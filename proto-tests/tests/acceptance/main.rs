@@ -2,6 +2,7 @@
 //! PyODPS and odps-sdk-java read the table back. Kafka's ConsoleConsumer says what the rows must be.
 
 mod every_type;
+mod writer_keys;
 
 use std::time::{Duration, Instant};
 
