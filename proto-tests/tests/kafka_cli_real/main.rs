@@ -1,6 +1,7 @@
 //! `forebay kafka` on real clusters: what it does is seen by Kafka's own tools, and it sees what they do.
 
 mod administration;
+mod cat;
 
 use std::time::{Duration, Instant};
 
