@@ -8,8 +8,10 @@
 //! do with such an error than to fail.
 
 pub mod cli;
+pub mod gate;
 pub mod java;
 pub mod kafka;
+pub mod lane;
 pub mod maxcompute;
 pub mod port;
 pub mod process;

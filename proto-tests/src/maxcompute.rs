@@ -81,6 +81,12 @@ impl LocalMaxCompute {
         Self::with(|config| config.data_dir = Some(folder.to_owned()))
     }
 
+    /// Starts one that checks no signatures, so that its clock can be moved by more than signatures allow.
+    #[must_use]
+    pub fn start_unsigned() -> Self {
+        Self::with(|config| config.access_key = None)
+    }
+
     fn with(change: impl FnOnce(&mut MaxComputeSandboxConfig)) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.unwrap_or_else(|error| panic!("cannot start a runtime: {error}"));

@@ -14,12 +14,16 @@ use super::section::Section;
 use super::spec::{BatchLimits, DeadLetters, Mode};
 use super::toml;
 
+/// Least `memory_max` in bytes: below it the shares of fetching, conversion and blocks would not hold.
+const MEMORY_MIN: u64 = 16 * 1024 * 1024;
+
 /// What only a job of forebay's own says.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Own {
     pub(super) mode: Mode,
     pub(super) unbounded: bool,
     pub(super) batch: BatchLimits,
+    pub(super) memory_max: Option<u64>,
     pub(super) dead_letters: Option<DeadLetters>,
 }
 
@@ -345,7 +349,12 @@ fn limits(top: &Section<'_>, setting: &mut Vec<Member>, own: &mut Own) {
         own.batch.age = seconds(&every, "time");
         every.warn_unknown();
     }
-    limits.ignore(&["memory_max"]);
+    own.memory_max = bytes(&limits, "memory_max");
+    if let (Some(given), Some(node)) = (own.memory_max, limits.node("memory_max"))
+        && given < MEMORY_MIN
+    {
+        limits.error("memory_max", &node.place, format!("is {given} bytes, and a job needs {MEMORY_MIN}"));
+    }
     limits.warn_unknown();
 }
 

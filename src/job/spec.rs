@@ -34,6 +34,8 @@ pub struct JobSpec {
     pub unbounded: bool,
     /// When a continuous batch job commits (`[limits] commit_every`).
     pub batch: BatchLimits,
+    /// Bytes that the job may hold at a time (`[limits] memory_max`).
+    pub memory_max: Option<u64>,
     /// Where dirty records are to go (`[dirty]`).
     pub dead_letters: Option<DeadLetters>,
     /// What the reader of the log should know: deviations, ignored keys, resolved variables. In file order.

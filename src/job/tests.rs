@@ -704,6 +704,7 @@ concurrent = 2
 dirty_rows = 0
 bytes_per_second = "1MiB"
 commit_every = { rows = 100_000, bytes = "64MiB", time = "60s" }
+memory_max = "32MiB"
 "#;
 
 #[test]
@@ -725,6 +726,7 @@ fn a_job_of_forebays_own_is_the_same_description() {
     assert_eq!(job.settings.dirty_limit.records, Some(0));
     let age = Some(Duration::from_secs(60));
     assert_eq!(job.batch, BatchLimits { rows: Some(100_000), bytes: Some(64 << 20), age });
+    assert_eq!(job.memory_max, Some(32 << 20));
     // Told apart by content, not by name.
     assert_eq!(load("job", OWN, &options()).unwrap().shape, Shape::Forebay);
     let set = vec![("source.topic".to_owned(), "u".to_owned()), ("source.brokers".to_owned(), "c:1".to_owned())];
@@ -743,6 +745,11 @@ fn what_is_wrong_with_a_job_of_forebays_own_has_its_place() {
         ("[target]", "[tragte]", "target: is missing"),
         ("to = \"k\"", "", "columns[0].to: is missing"),
         ("mode = \"batch\"", "mode = \"bulk\"", "j.toml:2:8: mode: \"bulk\" is not one of batch, stream"),
+        (
+            "memory_max = \"32MiB\"",
+            "memory_max = \"1MiB\"",
+            "limits.memory_max: is 1048576 bytes, and a job needs 16777216",
+        ),
         ("table = \"t\"", "table = \"t\"\ntruncate = true", ""),
     ] {
         let text = OWN.replacen(from, to, 1);

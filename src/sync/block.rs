@@ -10,15 +10,12 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::crash::crash_point;
 use super::ledger::BlockContent;
 use super::sessions::{Permit, Target};
 use super::stats::Stats;
 use crate::tunnel::session::{Fault, FaultClass};
 use crate::tunnel::{self, BodyError, RowEncoder, Upload};
-
-/// Rows are handed to the request's body in pieces of about this many bytes; the sum of what waits in all blocks of a lane
-/// is bounded by it too where rows are routed.
-pub(super) const CHUNK_BYTES: usize = 128 * 1024;
 
 /// Pieces that may wait between the encoder and the socket.
 const CHUNKS_QUEUED_MAX: usize = 2;
@@ -182,6 +179,7 @@ impl OpenBlock {
     pub(super) async fn finish(&mut self, stats: &Stats, timeout: Duration) -> Result<(), SendError> {
         for last in [false, true] {
             if last {
+                crash_point("block");
                 self.unsent = Some(std::mem::take(&mut self.rows).finish());
             }
             if self.push(stats, timeout).await? == Sent::Waiting {

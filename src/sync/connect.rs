@@ -1,9 +1,10 @@
 //! A job's settings as those of the two clients, and what the clients' errors mean for a run.
 
+use super::budget::Budget;
 use super::error::{RunError, RunErrorKind};
 use crate::job::{self, JobSpec, OdpsConnection, UploadCompression};
 use crate::kafka::{self, ClientConfig, ConsumerConfig, Isolation};
-use crate::limits::{JOB_FETCH_BYTES, LANE_FETCH_BYTES_MIN};
+use crate::limits::LANE_FETCH_BYTES_MIN;
 use crate::tunnel::encode::Compression;
 use crate::tunnel::{self, Credentials, MaxComputeConfig};
 
@@ -42,17 +43,25 @@ pub(super) fn client_config(spec: &JobSpec) -> Result<ClientConfig, RunError> {
     Ok(config)
 }
 
-/// How one of `lanes` lanes fetches. What is fetched ahead is bounded over all of them, unless the job sets sizes itself.
-pub(super) fn consumer_config(spec: &JobSpec, lanes: usize) -> ConsumerConfig {
+/// The shares of a job's memory among the lanes that read `partitions` partitions.
+pub(super) fn budget(spec: &JobSpec, partitions: usize) -> Budget {
+    let lanes = usize::try_from(spec.settings.concurrent).unwrap_or(1).clamp(1, partitions.max(1));
+    Budget::new(spec.memory_max, lanes)
+}
+
+/// How one lane fetches. What is fetched ahead is bounded over all of them, unless the job sets sizes itself.
+pub(super) fn consumer_config(spec: &JobSpec, budget: &Budget) -> ConsumerConfig {
     let reader = &spec.reader;
     let mut config = ConsumerConfig { isolation: isolation(spec), ..ConsumerConfig::default() };
     let size = |bytes: u32| usize::try_from(bytes).unwrap_or(usize::MAX);
     config.bytes_min = size(reader.fetch_min_bytes);
     config.wait_ms_max = u32::try_from(reader.fetch_wait_max.as_millis()).unwrap_or(u32::MAX);
-    // One answer is worked on while the next is on its way.
-    let share = (JOB_FETCH_BYTES / lanes.max(1).saturating_mul(2)).clamp(LANE_FETCH_BYTES_MIN, config.fetch_bytes_max);
+    let share = budget.fetch_bytes.min(config.fetch_bytes_max);
     config.fetch_bytes_max = reader.fetch_bytes_max.map_or(share, size);
-    config.buffer_bytes_max = config.fetch_bytes_max.max(LANE_FETCH_BYTES_MIN);
+    config.buffer_bytes_max = match spec.memory_max {
+        Some(_) => budget.buffer_bytes,
+        None => config.fetch_bytes_max.max(LANE_FETCH_BYTES_MIN),
+    };
     config.partition_bytes_max = config.partition_bytes_max.min(config.fetch_bytes_max);
     if let Some(bytes) = reader.partition_fetch_bytes_max {
         config.partition_bytes_max = size(bytes);
@@ -123,7 +132,7 @@ pub(super) fn kafka_failure(error: &kafka::Error) -> RunError {
         Kind::Connect | Kind::Timeout | Kind::UnknownOutcome | Kind::Closed => RunErrorKind::Unavailable,
         _ => RunErrorKind::Failed,
     };
-    let failure = RunError::new(kind, error.to_string());
+    let failure = RunError::new(kind, error.to_string()).of_partition(error.partition_index());
     match error.kind() {
         Kind::Connect => failure
             .advise("check the reader's server, and that the broker's advertised listeners can be reached from here"),

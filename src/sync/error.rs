@@ -89,18 +89,27 @@ pub struct RunError {
     pub advice: Option<String>,
     /// The table afterwards. The group's offsets are unchanged unless the table is [`TargetState::Committed`].
     pub target: TargetState,
+    /// The Kafka partition that cannot go on, where it is one alone.
+    pub partition: Option<i32>,
 }
 
 impl RunError {
     /// A failure before the commit: table and group are as they were.
     pub fn new(kind: RunErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), advice: None, target: TargetState::Unchanged }
+        Self { kind, message: message.into(), advice: None, target: TargetState::Unchanged, partition: None }
     }
 
     /// The same, with the next step.
     #[must_use]
     pub fn advise(mut self, advice: impl Into<String>) -> Self {
         self.advice = Some(advice.into());
+        self
+    }
+
+    /// The same, of one Kafka partition.
+    #[must_use]
+    pub fn of_partition(mut self, partition: Option<i32>) -> Self {
+        self.partition = partition;
         self
     }
 

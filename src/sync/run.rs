@@ -11,14 +11,14 @@ use jiff::Zoned;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
-use super::connect::{client_config, compression, config, consumer_config, isolation};
+use super::connect::{budget, client_config, compression, config, consumer_config, isolation};
 use super::convert::Converter;
 use super::dead_letters::DeadLetterBox;
 use super::dirty;
 use super::end::{EndRule, Ended};
 use super::error::{RunError, RunErrorKind, StopCause};
 use super::finish::finish;
-use super::lane::{Lane, Shared};
+use super::lane::{IDLE_MAX, Lane, Shared};
 use super::ledger::Ledger;
 use super::plan::{self, PartitionFacts, PartitionRange, Plan, RangeRules, Target};
 use super::rate::RateLimit;
@@ -44,11 +44,14 @@ pub struct RunOptions {
     pub deadline: Option<Duration>,
     /// Time between progress lines.
     pub progress_every: Duration,
+    /// How long a request that is open may have nothing to send before its block is ended. The service cuts idle connections
+    /// after 120 s.
+    pub idle_max: Duration,
 }
 
 impl Default for RunOptions {
     fn default() -> Self {
-        Self { deadline: None, progress_every: Duration::from_secs(10) }
+        Self { deadline: None, progress_every: Duration::from_secs(10), idle_max: IDLE_MAX }
     }
 }
 
@@ -360,11 +363,8 @@ async fn open_sessions(spec: &JobSpec, prepared: &Prepared) -> Result<Arc<Sessio
 /// Blocks on their way at once where rows are routed, over all lanes.
 pub(super) const ROUTED_REQUESTS: u32 = 16;
 
-/// Bytes that wait in encoders where rows are routed, over all lanes; a buffer may have twice the room.
-pub(super) const ROUTED_PENDING_BYTES: usize = 6 * 1024 * 1024;
-
 pub(super) fn lanes(spec: &JobSpec, plan: &Plan) -> usize {
-    usize::try_from(spec.settings.concurrent).unwrap_or(1).clamp(1, plan.ranges.len().max(1))
+    budget(spec, plan.ranges.len()).lanes
 }
 
 /// Moves the records of all ranges into blocks of the sessions.
@@ -377,9 +377,10 @@ async fn move_records(
     let (reader, writer, settings) = (&spec.reader, &spec.writer, &spec.settings);
     let converter = Converter::new(reader, writer, &settings.time_zone, &sessions.schema, sessions.field_bytes_max)
         .map_err(|error| config(format!("table {}: {error}", writer.table)))?;
-    let lanes = lanes(spec, &prepared.plan);
-    let stats = Arc::new(Stats::default());
     let ranges = &prepared.plan.ranges;
+    let budget = budget(spec, ranges.len());
+    let lanes = budget.lanes;
+    let stats = Arc::new(Stats::default());
     let now = Instant::now();
     let end = EndRule::new(ranges, reader.wait_time, reader.stop_when_poll_empty, reader.old_form, now);
     let shared = Arc::new(Shared {
@@ -403,15 +404,18 @@ async fn move_records(
         let lane = Lane {
             number,
             client: prepared.client.clone(),
-            consumer_config: consumer_config(spec, lanes),
+            consumer_config: consumer_config(spec, &budget),
+            budget,
+            bytes_max: None,
             converter: converter.clone(),
             write_timeout: writer.write_timeout,
+            idle_max: options.idle_max,
             shared: Arc::clone(&shared),
             sessions: Arc::clone(sessions),
             block_bytes: writer.block_bytes,
             retry,
             requests_max: if prepared.routed { (ROUTED_REQUESTS as usize / lanes).max(1) } else { 1 },
-            pending_max: if prepared.routed { ROUTED_PENDING_BYTES / lanes } else { usize::MAX },
+            pending_max: if prepared.routed { budget.pending_bytes } else { usize::MAX },
             slice_records: slice(settings.records_per_second),
             slice_bytes: slice(settings.bytes_per_second),
             only: None,

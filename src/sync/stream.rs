@@ -12,7 +12,7 @@ use jiff::Zoned;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
-use super::connect::{compression, config, consumer_config, kafka_failure, tunnel_failure};
+use super::connect::{budget, compression, config, consumer_config, kafka_failure, tunnel_failure};
 use super::convert::Converter;
 use super::dead_letters::DeadLetterBox;
 use super::dirty;
@@ -29,7 +29,7 @@ use super::summary::{OffsetsOutcome, PartitionSummary, Summary};
 use crate::job::JobSpec;
 use crate::kafka::record::{Decompressor, Record};
 use crate::kafka::{self, Client, Consumer, ConsumerConfig, Fetched, OffsetToCommit};
-use crate::limits::{DECOMPRESSED_BATCH_BYTES_MAX, FIELD_BYTES_MAX};
+use crate::limits::FIELD_BYTES_MAX;
 use crate::tunnel::session::PackLimits;
 use crate::tunnel::{Pack, PartitionSpec, StreamOptions, StreamUpload, TableSchema};
 
@@ -48,6 +48,8 @@ pub(super) struct StreamLane {
     pub(super) number: usize,
     pub(super) client: Client,
     pub(super) consumer_config: ConsumerConfig,
+    /// Largest decompressed batch.
+    pub(super) batch_bytes: usize,
     pub(super) converter: Converter,
     pub(super) stream: StreamUpload,
     pub(super) shared: Arc<Shared>,
@@ -55,6 +57,10 @@ pub(super) struct StreamLane {
     /// The group that offsets are committed to; none when the job has none or does not want it.
     pub(super) group: Option<String>,
     pub(super) pack_bytes: usize,
+    /// Records after which a speed limit is charged, so that no single pause is long.
+    pub(super) slice_records: u64,
+    /// The same in bytes.
+    pub(super) slice_bytes: u64,
     /// Turns true when the lane is to send what it has and end.
     pub(super) drain: watch::Receiver<bool>,
 }
@@ -82,7 +88,7 @@ impl StreamLane {
             .collect();
         let mut consumer = Consumer::of_topic(&self.client, self.consumer_config.clone(), &self.shared.topic, &starts);
         let mut open: Vec<i32> = starts.iter().map(|(partition, _)| *partition).collect();
-        let mut decompressor = Decompressor::new(DECOMPRESSED_BATCH_BYTES_MAX);
+        let mut decompressor = Decompressor::new(self.batch_bytes);
         let mut waiting = Waiting::default();
         loop {
             let (ended, wake) = {
@@ -168,6 +174,12 @@ impl StreamLane {
                     position = next;
                     self.send(waiting, ledger).await?;
                 }
+                if delta.records_read >= self.slice_records || delta.bytes_read >= self.slice_bytes {
+                    let next = record.offset.saturating_add(1);
+                    waiting.passed.extend(partition, position, next);
+                    position = next;
+                    self.account(&std::mem::take(&mut delta), waiting, ledger).await?;
+                }
             }
             let reached = match self.shared.end().target(partition) {
                 Some(Target::Offset(offset)) => fetched.position().min(offset),
@@ -177,7 +189,7 @@ impl StreamLane {
                 waiting.passed.extend(partition, position, reached);
                 position = position.max(reached);
             }
-            self.shared.account(self.number, &delta).await?;
+            self.account(&delta, waiting, ledger).await?;
         }
         if over && let Some(Target::Offset(end)) = self.shared.end().target(partition) {
             waiting.passed.extend(partition, position, end);
@@ -193,6 +205,29 @@ impl StreamLane {
         };
         self.shared.end().handle_position(partition, position, log_end);
         self.shared.end_changed.notify_waiters();
+        Ok(())
+    }
+
+    /// Tells the counters, and pauses where the job has a speed limit. Rows that are due do not wait for its end, nor do
+    /// their offsets.
+    async fn account(&self, delta: &Delta, waiting: &mut Waiting, ledger: &mut Ledger) -> Result<(), RunError> {
+        let until = self.shared.account(self.number, delta).await?;
+        while let Some(until) = until.filter(|until| *until > Instant::now()) {
+            if self.is_drained() {
+                break;
+            }
+            let due = waiting.since.map(|since| since + PACK_AGE);
+            let soonest = due.map_or(until, |due| due.min(until));
+            let mut drain = self.drain.clone();
+            tokio::select! {
+                () = drained(&mut drain) => {}
+                () = tokio::time::sleep_until(soonest.into()) => {}
+            }
+            if waiting.since.is_some_and(|since| since.elapsed() >= PACK_AGE) {
+                self.send(waiting, ledger).await?;
+                self.commit(waiting).await?;
+            }
+        }
         Ok(())
     }
 
@@ -357,8 +392,12 @@ pub(super) async fn run(
 ) -> Result<Summary, RunError> {
     announce(spec);
     let (reader, writer, settings) = (&spec.reader, &spec.writer, &spec.settings);
-    let lanes = run::lanes(spec, &prepared.plan);
-    let pack_bytes = (PACK_BYTES / lanes).max(256 * 1024);
+    let budget = budget(spec, prepared.plan.ranges.len());
+    let lanes = budget.lanes;
+    let packs = spec
+        .memory_max
+        .map_or(PACK_BYTES, |bytes| usize::try_from(bytes / 8).map_or(PACK_BYTES, |b| b.min(PACK_BYTES)));
+    let pack_bytes = (packs / lanes).max(256 * 1024);
     let stream = run::until_stopped(&mut stop, deadline, open(spec, &prepared, pack_bytes)).await?;
     let mut schema = TableSchema::clone(&stream.schema());
     if schema.partition_keys.is_empty() {
@@ -387,13 +426,16 @@ pub(super) async fn run(
         let lane = StreamLane {
             number,
             client: prepared.client.clone(),
-            consumer_config: consumer_config(spec, lanes),
+            consumer_config: consumer_config(spec, &budget),
+            batch_bytes: budget.batch_bytes,
             converter: converter.clone(),
             stream: stream.clone(),
             shared: Arc::clone(&shared),
             targets_max: writer.routing.partitions_max as usize,
             group: group.clone(),
             pack_bytes,
+            slice_records: run::slice(settings.records_per_second),
+            slice_bytes: run::slice(settings.bytes_per_second),
             drain: draining.clone(),
         };
         let own: Vec<PartitionRange> = ranges.iter().skip(number).step_by(lanes).copied().collect();

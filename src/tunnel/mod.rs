@@ -22,7 +22,7 @@ mod xml;
 
 pub use client::{
     AnswerKind, Download, MaxCompute, MaxComputeConfig, Pack, PackReceipt, ReadOptions, RowReader, SqlInstance,
-    SqlOutput, StreamOptions, StreamUpload, Table, Upload, UploadOptions, read_answer,
+    SqlOutput, StreamOptions, StreamUpload, Table, Upload, UploadOptions, UploadState, read_answer,
 };
 pub use column_type::{ColumnType, DecimalShape, StructField, TypeTextError};
 pub use credentials::Credentials;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::HeaderValue;
-use axum::http::header::{HeaderName, RETRY_AFTER};
+use axum::http::header::{DATE, HeaderName, RETRY_AFTER};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::answer::{Answer, ByteStream, Content, Refusal, error_answer};
-use super::auth::Account;
+use super::auth::{self, Account};
 use super::body::{BodyReader, Fed, feed, read_whole, stream_of};
 use super::control;
 use super::download::{Downloads, Selection, Snapshot, download_compression, read};
@@ -29,8 +29,8 @@ use super::store::Tables;
 use super::store::table::Table;
 use super::stream::{ExpiredStream, MovedSlot, PackAnswer, PackWanted, RepeatedPack, StreamWanted, Streams};
 use super::upload::{
-    CutBlock, EmptyOverwrite, EndedSession, RepeatedCommit, Upload, UploadWanted, Uploads, no_such_partition,
-    no_such_table, partition_of,
+    CutBlock, EmptyOverwrite, EndedSession, RepeatedCommit, Upload, UploadWanted, Uploads, http_date,
+    no_such_partition, no_such_table, partition_of,
 };
 use crate::sandbox::clock::SandboxClock;
 use crate::tunnel::encode::{Compression, unpacked};
@@ -69,6 +69,15 @@ pub struct Switches {
     pub schema_lag: u32,
     /// Bytes that tables and sessions may still write before the disk counts as full; `None` is no limit but its own.
     pub free_bytes: Option<u64>,
+    /// Milliseconds after which a block or pack whose body brings nothing loses its connection; the service's are 120,000. 0 never
+    /// cuts.
+    pub idle_cut_ms: u64,
+}
+
+impl Switches {
+    fn idle_max(&self) -> Option<Duration> {
+        (self.idle_cut_ms > 0).then(|| Duration::from_millis(self.idle_cut_ms))
+    }
 }
 
 /// One line of the request log.
@@ -86,6 +95,8 @@ pub struct LoggedRequest {
     pub request_id: String,
     /// The headers, without credentials.
     pub headers: Vec<(String, String)>,
+    /// How the request says who asks: `legacy`, `v4`, `bearer` or `none`.
+    pub signature: &'static str,
     /// The HTTP status of the answer; 0 while it is being worked on, and when no answer was sent.
     pub status: u16,
 }
@@ -118,16 +129,25 @@ impl Service {
         let request_id = uuid::Uuid::new_v4().simple().to_string().to_uppercase();
         let asked = Asked::new(parts.method, &parts.uri, parts.headers, request_id);
         self.note(&asked);
-        let answer = self.answer_with_faults(&asked, body, &cutter).await;
-        let Some(mut answer) = answer else {
+        let request_id = asked.request_id.clone();
+        // A task of its own: what a client has sent takes its course, whether the client waits for it or has died.
+        let answer = {
+            let (service, cutter) = (Arc::clone(&self), cutter.clone());
+            tokio::spawn(async move { service.answer_with_faults(&asked, body, &cutter).await })
+        };
+        let Some(mut answer) = answer.await.unwrap_or_default() else {
             // Nothing can be sent on a cut connection; this answer only satisfies the server's types.
             cutter.cut();
             return Answer::empty(500).into_response();
         };
-        if let Ok(value) = HeaderValue::from_str(&asked.request_id) {
+        if let Ok(value) = HeaderValue::from_str(&request_id) {
             answer.headers.insert(HeaderName::from_static("x-odps-request-id"), value);
         }
-        self.note_status(&asked.request_id, answer.status);
+        // Of the virtual clock: clients tell a session's age by it.
+        if let Ok(value) = HeaderValue::from_str(&http_date(self.clock.now_ms())) {
+            answer.headers.insert(DATE, value);
+        }
+        self.note_status(&request_id, answer.status);
         answer.into_response()
     }
 
@@ -372,7 +392,7 @@ impl Service {
             let mut source = unpacked(compression, reader);
             uploads.put_block(&upload, block_id, version, &mut *source, cut)
         });
-        let fed = feed(body, feeder, cut_request).await;
+        let fed = feed(body, feeder, cut_request, self.switches().idle_max()).await;
         let put = work.await.map_err(|error| Refusal::new(500, "InternalServerError", error.to_string()))?;
         if fed != Fed::Whole {
             return Ok(None);
@@ -421,7 +441,7 @@ impl Service {
             let mut source = unpacked(compression, reader);
             streams.write(&target, &mut *source, switches.repeated_pack)
         });
-        let fed = feed(body, feeder, cut_request).await;
+        let fed = feed(body, feeder, cut_request, self.switches().idle_max()).await;
         let put = work.await.map_err(|error| Refusal::new(500, "InternalServerError", error.to_string()))?;
         if fed != Fed::Whole {
             return Ok(None);
@@ -544,6 +564,7 @@ impl Service {
             target: asked.target.clone(),
             request_id: asked.request_id.clone(),
             headers,
+            signature: auth::kind(asked),
             status: 0,
         });
     }

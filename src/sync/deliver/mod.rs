@@ -13,11 +13,13 @@ mod write;
 use std::collections::BTreeMap;
 use std::hash::Hasher as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::connect::{client_config, compression, config, kafka_failure};
+use super::connect::{budget, client_config, compression, config, kafka_failure};
+use super::crash::crash_point;
 use super::dead_letters::DeadLetterBox;
 use super::error::{RunError, RunErrorKind, StopCause};
 use super::run::{TargetSide, target_side};
@@ -49,6 +51,8 @@ const BATCH_ROWS: u64 = 1_000_000;
 const BATCH_AGE: Duration = Duration::from_secs(60);
 /// Pause between two tries to reach what is not up yet.
 const CONNECT_PAUSE: Duration = Duration::from_secs(5);
+/// Time between two heartbeats; a third of a session timeout that is short. What a rebalance stops, it stops for so long.
+const HEARTBEAT_MAX: Duration = Duration::from_secs(3);
 /// How often a group that has moved on without an event is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -68,7 +72,26 @@ struct Job {
     evidence: Option<EvidenceColumns>,
     dead_letters: Option<Arc<DeadLetterBox>>,
     batch_rows: u64,
+    batch_bytes: Option<u64>,
     batch_age: Duration,
+    /// Mean size of the records of the last batch, in bytes; 0 before it.
+    record_bytes: AtomicU64,
+}
+
+impl Job {
+    /// How many records make a commit: as the job says, and where it says bytes, about as many of the last batch's size. The
+    /// bytes themselves are counted while they are read.
+    fn rows_of_a_batch(&self) -> u64 {
+        let mean = self.record_bytes.load(Ordering::Relaxed);
+        let by_bytes = self.batch_bytes.filter(|_| mean > 0).map(|bytes| (bytes / mean).max(1));
+        by_bytes.map_or(self.batch_rows, |rows| rows.min(self.batch_rows))
+    }
+
+    fn learn(&self, records: u64, bytes: u64) {
+        if let Some(mean) = bytes.checked_div(records) {
+            self.record_bytes.store(mean.max(1), Ordering::Relaxed);
+        }
+    }
 }
 
 /// Runs the job until `stop` says otherwise: the first signal lets what is under way come to its end within
@@ -157,7 +180,9 @@ async fn prepare(spec: &JobSpec) -> Result<Job, RunError> {
     };
     Ok(Job {
         batch_rows: spec.batch.rows.unwrap_or(BATCH_ROWS).max(1),
+        batch_bytes: spec.batch.bytes,
         batch_age: spec.batch.age.unwrap_or(BATCH_AGE),
+        record_bytes: AtomicU64::new(0),
         compression: compression(spec),
         spec: spec.clone(),
         dead_letters: DeadLetterBox::of(spec, &client)?,
@@ -283,6 +308,7 @@ async fn member(
                     let new: Vec<i32> = partitions.iter().map(|found| found.partition).collect();
                     // Reading is the batches' own business.
                     group.pause(topic, &new);
+                    crash_point("joined");
                     let all = owned(&group);
                     log::info!("group {}: generation {}, partitions {all:?}", job.group, generation.number);
                     fenced = None;
@@ -335,6 +361,8 @@ fn group_config(job: &Job) -> Result<GroupConfig, RunError> {
         auto_commit: None,
         reset: OffsetReset::Never,
         protocol: GroupProtocol::Classic { assignors: vec![Assignor::CooperativeSticky] },
+        session_timeout: job.spec.reader.session_timeout,
+        heartbeat_interval: (job.spec.reader.session_timeout / 3).min(HEARTBEAT_MAX),
         ..GroupConfig::new(job.group.as_str())
     };
     let protocol = job.spec.reader.properties.get("group.protocol");
@@ -349,7 +377,7 @@ fn group_config(job: &Job) -> Result<GroupConfig, RunError> {
             group.set_property(name, value).map_err(|error| kafka_failure(&error))?;
         }
     }
-    group.fetch = super::connect::consumer_config(&job.spec, 1);
+    group.fetch = super::connect::consumer_config(&job.spec, &budget(&job.spec, 1));
     Ok(group)
 }
 

@@ -12,10 +12,11 @@ use super::settle::{ask, commit, post};
 use super::write::write;
 use super::{Job, initial};
 use crate::kafka::{Generation, GroupCommitter};
+use crate::sync::crash::crash_point;
 use crate::sync::error::RunError;
 use crate::sync::step::{
-    BatchId, CommitId, CommitOutcome, Delivery, Event, Evidence, HaltCause, Millis, Order, Over, SessionState, Stored,
-    WriteFailure, Written,
+    BatchId, CommitId, CommitOutcome, Delivery, Event, Evidence, HaltCause, Millis, Order, Over, SessionState, Step,
+    Stored, WriteFailure, Written,
 };
 
 /// Why the work of a generation has ended.
@@ -151,7 +152,12 @@ impl Work {
         match order {
             Order::FetchOffsets => {
                 let partitions: Vec<i32> = self.delivery.partitions().collect();
-                self.tasks.spawn(async move { Done::Offsets(offsets(&job, &partitions).await) });
+                self.tasks.spawn(async move {
+                    crash_point("offsets");
+                    let stored = offsets(&job, &partitions).await;
+                    crash_point("stored");
+                    Done::Offsets(stored)
+                });
             }
             Order::Write(order) => {
                 let (batch, drain) = (order.batch, self.drain.subscribe());
@@ -164,26 +170,39 @@ impl Work {
             }
             Order::Commit(order) => {
                 let (committer, generation) = (self.committer.clone(), self.generation.clone());
+                let (before, after) = match self.delivery.step_of(order.id) {
+                    Some(Step::Seal) => ("seal", "sealed"),
+                    Some(Step::Advance) => ("advance", "advanced"),
+                    Some(Step::Refresh) | None => ("refresh", "refreshed"),
+                };
                 self.tasks.spawn(async move {
+                    crash_point(before);
                     let outcome = commit(&committer, &generation, &job.spec.reader.topic, &order).await;
+                    crash_point(after);
                     Done::Committed(order.id, outcome)
                 });
             }
             Order::Post(order) => {
                 self.tasks.spawn(async move {
+                    crash_point("post");
                     post(&job, &order.session).await;
+                    crash_point("posted");
                     Done::Posted(order.batch, order.session.upload_id)
                 });
             }
             Order::Ask(order) => {
                 self.tasks.spawn(async move {
+                    crash_point("ask");
                     let state = ask(&job, &order.session).await;
+                    crash_point("asked");
                     Done::Session(order.batch, order.session.upload_id, state)
                 });
             }
             Order::LookForRows(order) => {
                 self.tasks.spawn(async move {
+                    crash_point("look");
                     let evidence = look(&job, &order).await;
+                    crash_point("looked");
                     Done::Evidence(order.batch, order.session.upload_id, evidence)
                 });
             }

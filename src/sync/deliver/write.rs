@@ -10,16 +10,17 @@ use tokio::task::JoinSet;
 use super::Job;
 use crate::kafka::OffsetAt;
 use crate::limits::{FIELD_BYTES_MAX, INTENT_SESSIONS_MAX};
-use crate::sync::connect::{config, consumer_config, isolation, kafka_failure};
+use crate::sync::connect::{budget, config, consumer_config, isolation, kafka_failure};
 use crate::sync::convert::Converter;
+use crate::sync::crash::crash_point;
 use crate::sync::end::EndRule;
 use crate::sync::error::{RunError, RunErrorKind};
 use crate::sync::intent::SealedSession;
-use crate::sync::lane::{Lane, Shared};
+use crate::sync::lane::{IDLE_MAX, Lane, Shared};
 use crate::sync::ledger::Ledger;
 use crate::sync::plan::{PartitionRange, Target};
 use crate::sync::rate::RateLimit;
-use crate::sync::run::{ROUTED_PENDING_BYTES, ROUTED_REQUESTS, slice};
+use crate::sync::run::{ROUTED_REQUESTS, slice};
 use crate::sync::sessions::{SESSION_LIFE, Sessions};
 use crate::sync::stall::StageBoard;
 use crate::sync::stats::Stats;
@@ -39,6 +40,7 @@ pub(super) async fn write(
     let outcome = match &order.rebuild {
         Some(rebuild) => {
             let only: BTreeSet<String> = rebuild.targets.iter().cloned().collect();
+            crash_point("rebuild");
             upload(job, ranges(&order.from, &rebuild.until), Some(only)).await
         }
         None => fresh(job, &order.from, drain).await,
@@ -46,6 +48,10 @@ pub(super) async fn write(
     match outcome {
         Ok(outcome) => Ok(outcome),
         Err(error) if error.kind == RunErrorKind::Unavailable => Ok(Err(WriteFailure::Passing(error.message))),
+        // Records that are gone or damaged end their partition, and nothing else.
+        Err(RunError { kind: RunErrorKind::SafetyStop, partition: Some(partition), message, .. }) => {
+            Ok(Err(WriteFailure::Partition { partition, cause: HaltCause::RangeLost(message) }))
+        }
         Err(error) => Err(error),
     }
 }
@@ -56,7 +62,9 @@ async fn fresh(
     from: &BTreeMap<i32, i64>,
     drain: watch::Receiver<bool>,
 ) -> Result<Result<Written, WriteFailure>, RunError> {
-    let mut ends = match wait_for_records(job, from, drain).await? {
+    let found = wait_for_records(job, from, drain).await?;
+    crash_point("read");
+    let mut ends = match found {
         Ok(Some(ends)) => ends,
         Ok(None) => return Ok(Ok(Written { ends: BTreeMap::new(), sessions: Vec::new() })),
         Err(failure) => return Ok(Err(failure)),
@@ -144,8 +152,9 @@ async fn wait_for_records(
         let mut wait = POLL_EVERY;
         if all > 0 {
             let since = *first_seen.get_or_insert_with(Instant::now);
-            if all >= job.batch_rows || since.elapsed() >= job.batch_age {
-                return Ok(Ok(Some(share(from, &backlog, job.batch_rows))));
+            let rows = job.rows_of_a_batch();
+            if all >= rows || since.elapsed() >= job.batch_age {
+                return Ok(Ok(Some(share(from, &backlog, rows))));
             }
             wait = wait.min(job.batch_age.saturating_sub(since.elapsed()));
         }
@@ -183,10 +192,15 @@ async fn upload(
     only: Option<BTreeSet<String>>,
 ) -> Result<Result<Written, WriteFailure>, RunError> {
     let (reader, writer, settings) = (&job.spec.reader, &job.spec.writer, &job.spec.settings);
-    let sessions = Arc::new(open_sessions(job, &ranges).await?);
+    let budget = budget(&job.spec, ranges.len());
+    let lanes = budget.lanes;
+    // What is written again has the ends that were sealed.
+    let bytes_max = if only.is_none() { job.batch_bytes } else { None };
+    crash_point("create");
+    let sessions = Arc::new(open_sessions(job, lanes).await?);
+    crash_point("created");
     let converter = Converter::new(reader, writer, &settings.time_zone, &sessions.schema, sessions.field_bytes_max)
         .map_err(|error| config(format!("table {}: {error}", writer.table)))?;
-    let lanes = lanes(job, &ranges);
     let stats = Arc::new(Stats::default());
     let shared = Arc::new(Shared {
         topic: reader.topic.clone(),
@@ -205,15 +219,18 @@ async fn upload(
         let lane = Lane {
             number,
             client: job.client.clone(),
-            consumer_config: consumer_config(&job.spec, lanes),
+            consumer_config: consumer_config(&job.spec, &budget),
+            budget,
+            bytes_max,
             converter: converter.clone(),
             write_timeout: writer.write_timeout,
+            idle_max: IDLE_MAX,
             shared: Arc::clone(&shared),
             sessions: Arc::clone(&sessions),
             block_bytes: writer.block_bytes,
             retry,
             requests_max: if job.routed { (ROUTED_REQUESTS as usize / lanes).max(1) } else { 1 },
-            pending_max: if job.routed { ROUTED_PENDING_BYTES / lanes } else { usize::MAX },
+            pending_max: if job.routed { budget.pending_bytes } else { usize::MAX },
             slice_records: slice(settings.records_per_second),
             slice_bytes: slice(settings.bytes_per_second),
             only: only.clone(),
@@ -226,7 +243,9 @@ async fn upload(
         let lane = lane.map_err(|lost| RunError::new(RunErrorKind::Bug, format!("a lane was lost: {lost}")))??;
         ledger.merge(lane);
     }
+    crash_point("uploaded");
     let counted = stats.snapshot();
+    job.learn(counted.records_read, counted.bytes_read);
     let encoded = counted.rows_encoded;
     // Every record that was read is a row, or was refused and counted; a batch that is written again leaves the rest out.
     if only.is_none() && counted.records_read != encoded.saturating_add(counted.dirty_records) {
@@ -252,7 +271,7 @@ async fn upload(
     compare(job, &sessions, &ledger).await
 }
 
-async fn open_sessions(job: &Job, ranges: &[PartitionRange]) -> Result<Sessions, RunError> {
+async fn open_sessions(job: &Job, lanes: usize) -> Result<Sessions, RunError> {
     let writer = &job.spec.writer;
     let create_partition = job.routed || job.partition.is_some();
     let options = UploadOptions { overwrite: false, create_partition, compression: job.compression };
@@ -269,14 +288,10 @@ async fn open_sessions(job: &Job, ranges: &[PartitionRange]) -> Result<Sessions,
         return Err(RunError::new(RunErrorKind::Config, message).advise("start the agent again"));
     }
     let (schema, field_bytes_max) = (upload.schema().clone(), upload.field_bytes_max());
-    let limits = (1, u32::try_from(lanes(job, ranges)).unwrap_or(1));
+    let limits = (1, u32::try_from(lanes).unwrap_or(1));
     let sessions = Sessions::new(maxcompute, &writer.table, options, schema, field_bytes_max, limits);
     sessions.adopt(job.partition.clone(), upload);
     Ok(sessions)
-}
-
-fn lanes(job: &Job, ranges: &[PartitionRange]) -> usize {
-    usize::try_from(job.spec.settings.concurrent).unwrap_or(1).clamp(1, ranges.len().max(1))
 }
 
 /// The service commits every block that it holds, so the sets are compared before anything is sealed.

@@ -17,7 +17,7 @@ use super::intent::Intent;
 
 pub use order::{
     BatchId, CommitId, CommitOrder, CommitOutcome, Event, Evidence, EvidenceOrder, HaltCause, Millis, Order, Range,
-    Rebuild, SessionOrder, SessionState, Stored, WriteFailure, WriteOrder, Written,
+    Rebuild, SessionOrder, SessionState, Step, Stored, WriteFailure, WriteOrder, Written,
 };
 
 /// What a delivery is bound to.
@@ -193,6 +193,15 @@ impl Delivery {
     /// Whether nothing is under way: with [`Delivery::handle_drain`] called, the moment to leave the group.
     pub fn is_quiet(&self) -> bool {
         self.over.is_some() || (self.batches.is_empty() && self.commits.is_empty() && self.fetch == Fetch::Done)
+    }
+
+    /// What a write of offsets that is out does.
+    pub fn step_of(&self, id: CommitId) -> Option<Step> {
+        Some(match self.commits.get(&id)? {
+            Purpose::Seal(_) => Step::Seal,
+            Purpose::Advance(_) => Step::Advance,
+            Purpose::Refresh(_) => Step::Refresh,
+        })
     }
 
     /// Its partitions.

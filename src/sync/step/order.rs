@@ -74,6 +74,17 @@ pub struct CommitOrder {
     pub entries: Vec<(i32, i64, String)>,
 }
 
+/// What a write of offsets does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// It stores the intent of a batch.
+    Seal,
+    /// It moves the offsets past a batch.
+    Advance,
+    /// It writes again what stands there, or what the configuration says.
+    Refresh,
+}
+
 /// One upload session.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SessionOrder {

@@ -23,7 +23,7 @@ use request::Connection;
 pub use sql::{SqlInstance, SqlOutput};
 pub use stream::{Pack, PackReceipt, StreamOptions, StreamUpload};
 pub use table::Table;
-pub use upload::{Upload, UploadOptions};
+pub use upload::{Upload, UploadOptions, UploadState};
 
 /// Which MaxCompute project to talk to, as whom, and how patiently.
 #[derive(Clone, Debug)]

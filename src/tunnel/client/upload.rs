@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
@@ -14,7 +15,7 @@ use super::request::{Host, Request, Trace, random_seed};
 use crate::limits::{BLOCKS_PER_SESSION_MAX, FIELD_BYTES_MAX};
 use crate::tunnel::encode::{Compression, Packer};
 use crate::tunnel::error::{Error, ErrorKind};
-use crate::tunnel::http::{Answer, BodyError, BodyStream, Method};
+use crate::tunnel::http::{Answer, BodyError, BodyStream, Method, parse_date};
 use crate::tunnel::partition::PartitionSpec;
 use crate::tunnel::schema::TableSchema;
 use crate::tunnel::session::{
@@ -32,6 +33,17 @@ pub struct UploadOptions {
     pub compression: Compression,
 }
 
+/// What the service says of a session at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadState {
+    /// Its state.
+    pub status: UploadStatus,
+    /// Its age by the service's own clock: `Initiated` against the answer's `Date`. None where either is missing.
+    pub age: Option<Duration>,
+    /// The blocks that it holds.
+    pub blocks: Vec<UploadedBlock>,
+}
+
 /// An upload session. Cheap to clone; clones are the same session, so that blocks can be sent in parallel.
 ///
 /// Dropping it does nothing: a session that is not committed leaves no trace in the table and ends by itself after 24 h.
@@ -47,6 +59,7 @@ struct Session {
     schema: TableSchema,
     field_bytes_max: usize,
     compression: Compression,
+    age: Option<Duration>,
     /// Blocks with an attempt behind them that failed, so that all attempts carry one trace id.
     traces: Mutex<BTreeMap<u32, Trace>>,
 }
@@ -143,6 +156,7 @@ impl MaxCompute {
             return Err(fault("the service asks for the legacy DATETIME transform, which forebay does not do".into()));
         }
         let raw = RawSession::parse(answer).map_err(fault)?;
+        let raw_age = raw.age(answer);
         let id = raw.id.filter(|id| !id.is_empty()).ok_or_else(|| fault("the answer has no UploadID".into()))?;
         let schema = raw.schema.ok_or_else(|| fault("the answer has no Schema".into()))?;
         let schema = TableSchema::from_raw_json(&schema).map_err(|error| fault(error.to_string()))?;
@@ -155,6 +169,7 @@ impl MaxCompute {
             schema,
             field_bytes_max: field_bytes_max.unwrap_or(FIELD_BYTES_MAX),
             compression,
+            age: raw_age,
             traces: Mutex::new(BTreeMap::new()),
         })))
     }
@@ -164,6 +179,11 @@ impl Upload {
     /// The session's id (`UploadID`).
     pub fn id(&self) -> &str {
         &self.0.id
+    }
+
+    /// How old the session was when it was created or taken up, by the service's own clock; none where it does not say.
+    pub fn age(&self) -> Option<Duration> {
+        self.0.age
     }
 
     /// The columns in the order that blocks must have.
@@ -251,14 +271,14 @@ impl Upload {
     pub async fn status(&self) -> Result<UploadStatus, Error> {
         let what = format!("read upload session {}", self.0.id);
         let request = self.request(Method::Get, what.clone())?.query("getblockid", "false");
-        self.read(&request).await.map(|(status, _)| status)
+        self.read(&request).await.map(|state| state.status)
     }
 
-    /// The session's state, and the blocks that it holds.
+    /// The session's state with its age and the blocks that it holds.
     ///
     /// # Errors
     /// As [`Upload::status`].
-    pub async fn state(&self) -> Result<(UploadStatus, Vec<UploadedBlock>), Error> {
+    pub async fn state(&self) -> Result<UploadState, Error> {
         let request = self.request(Method::Get, format!("read upload session {}", self.0.id))?;
         self.read(&request).await
     }
@@ -279,17 +299,17 @@ impl Upload {
     /// As [`Upload::status`].
     pub async fn blocks(&self) -> Result<Vec<UploadedBlock>, Error> {
         let request = self.request(Method::Get, format!("list the blocks of upload session {}", self.0.id))?;
-        let (_, mut blocks) = self.read(&request).await?;
+        let mut blocks = self.read(&request).await?.blocks;
         blocks.sort_unstable();
         Ok(blocks)
     }
 
-    async fn read(&self, request: &Request<'_>) -> Result<(UploadStatus, Vec<UploadedBlock>), Error> {
+    async fn read(&self, request: &Request<'_>) -> Result<UploadState, Error> {
         let answer = self.0.client.connection.send(request).await?;
         let raw = RawSession::parse(&answer).map_err(|why| {
             Error::new(ErrorKind::Decode, why).with_request_id(answer.request_id()).during(&request.what)
         })?;
-        Ok((raw.status(), raw.blocks.unwrap_or_default()))
+        Ok(UploadState { status: raw.status(), age: raw.age(&answer), blocks: raw.blocks.unwrap_or_default() })
     }
 
     /// Commits the session if it holds exactly the blocks in `blocks`; the rows become visible together.
@@ -471,11 +491,20 @@ struct RawSession {
     field_bytes_max: Option<u64>,
     #[serde(rename = "UploadedBlockList")]
     blocks: Option<Vec<UploadedBlock>>,
+    #[serde(rename = "Initiated")]
+    initiated: Option<String>,
 }
 
 impl RawSession {
     fn parse(answer: &Answer) -> Result<Self, String> {
         serde_json::from_slice(&answer.body).map_err(|error| format!("the answer is not a session: {error}"))
+    }
+
+    /// Both moments are the service's own, so that no other clock has a part in it.
+    fn age(&self, answer: &Answer) -> Option<Duration> {
+        let initiated = parse_date(self.initiated.as_deref()?)?;
+        let seconds = parse_date(answer.header("date")?)?.duration_since(initiated).as_secs();
+        Some(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
     }
 
     fn status(&self) -> UploadStatus {

@@ -133,7 +133,8 @@ fn retry_after(value: &str, now: jiff::Timestamp) -> Option<Duration> {
     Some(Duration::try_from(at.duration_since(now)).unwrap_or_default())
 }
 
-fn parse_date(text: &str) -> Option<jiff::Timestamp> {
+/// A moment as a header shows it.
+pub(in crate::tunnel) fn parse_date(text: &str) -> Option<jiff::Timestamp> {
     jiff::fmt::rfc2822::parse(text).ok().map(|zoned| zoned.timestamp())
 }
 

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 
-pub(super) use answer::Answer;
 use answer::describe;
+pub(super) use answer::{Answer, parse_date};
 
 use super::endpoint::{Endpoint, Scheme};
 use super::error::{Error, ErrorKind};
