@@ -58,9 +58,21 @@ const PARTITIONS: u16 = 12;
 const CROWD_LIMIT: Duration = Duration::from_secs(600);
 
 impl Crowd {
-    /// Whether the client of this broker's version, and librdkafka, know the assignor.
+    /// Whose consumer Java's members are: that of the broker's version, unless librdkafka is beside it and a cooperative assignor of
+    /// before 3.2 may lead. That one takes partitions away from members that do not tell their generation, as librdkafka does not,
+    /// and gives them to others at once, without the round in between in which the owner gives them up: with three partitions of
+    /// librdkafka's and a newcomer, 2.8.2's own `CooperativeStickyAssignor.assign` gives two of them to the newcomer, 4.4.0's none.
+    fn java(&self) -> &'static str {
+        let is_unfair = self.division == Division::Assignor("cooperative-sticky") && self.version < Version::V3_3_2;
+        if is_unfair && self.first != Kind::Java { java::KAFKA_4_4_0 } else { self.version.jars() }
+    }
+
+    /// Whether the client of this broker's version, and librdkafka, know the assignor, and deal fairly with each other.
     fn has(&self, kind: Kind) -> bool {
         match (kind, self.division) {
+            (Kind::Librdkafka, Division::Assignor("cooperative-sticky")) => {
+                self.version >= Version::V3_3_2 || self.java() != self.version.jars()
+            }
             (Kind::Librdkafka, Division::Assignor(names)) => !names.split(',').any(|name| name == "sticky"),
             (Kind::Java, Division::Assignor("cooperative-sticky")) => self.version >= Version::V2_4_1,
             _ => true,
@@ -72,7 +84,8 @@ impl Crowd {
     fn run(&self) {
         let cluster = KafkaCluster::shared(self.version);
         let scratch = Scratch::new("groups");
-        let title = format!("{:?} on {}, {:?} first", self.division, self.cluster, self.first);
+        let java = if self.java() == self.version.jars() { "" } else { " (Java's client of 4.4.0)" };
+        let title = format!("{:?} on {}, {:?} first{java}", self.division, self.cluster, self.first);
         let name = format!("{:?}-{:?}", self.division, self.first).to_lowercase();
         let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
         let (topic, group) = (format!("topic-{name}"), format!("group-{name}"));
@@ -90,7 +103,9 @@ impl Crowd {
             }
             Division::Broker => properties.push(("group.protocol", "consumer")),
         }
-        let start = |name: &str, kind| Member::start(name, kind, &cluster, scratch.path(), &group, &topic, &properties);
+        let jars = self.java();
+        let start =
+            |name: &str, kind| Member::start(name, (kind, jars), &cluster, scratch.path(), &group, &topic, &properties);
         let others = [(Kind::Forebay, "forebay-b"), (Kind::Java, "java-b"), (Kind::Librdkafka, "librdkafka-b")];
         let mut members = vec![start("first", self.first)];
         members[0].wait_assigned();

@@ -34,10 +34,10 @@ const START_LIMIT: Duration = Duration::from_secs(120);
 const LEAVE_LIMIT: Duration = Duration::from_secs(60);
 
 impl Member {
-    /// Starts a member; it prints into a file of `folder`.
+    /// Starts a member, one of Java's with the client of `jars`; it prints into a file of `folder`.
     pub(crate) fn start(
         name: &str,
-        kind: Kind,
+        (kind, jars): (Kind, &str),
         cluster: &KafkaCluster,
         folder: &Path,
         group: &str,
@@ -46,7 +46,7 @@ impl Member {
     ) -> Self {
         let mut program: Command = match kind {
             Kind::Forebay => command(example("group")),
-            Kind::Java => java::program(cluster.version().jars(), "GroupMember"),
+            Kind::Java => java::program(jars, "GroupMember"),
             Kind::Librdkafka => {
                 let mut python = command(cached("venv").join("bin/python"));
                 python.arg(package_folder().join("python/group_member.py"));

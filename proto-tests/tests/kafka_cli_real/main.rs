@@ -1,6 +1,7 @@
 //! `forebay kafka` on real clusters: what it does is seen by Kafka's own tools, and it sees what they do.
 
 mod administration;
+mod cat;
 
 use std::time::{Duration, Instant};
 
@@ -127,6 +128,9 @@ fn the_walkthrough_runs_as_it_is_typed() {
     let create = ["--partitions", "10", "--replication-factor", "3", "--topic", "testkafka", "--create"];
     let created = script("kafka-topics.sh", "", &[&["--zookeeper", &zookeeper][..], &create].concat());
     assert_eq!(created.stdout_text(), "Created topic \"testkafka\".\n");
+    let twin = create.map(|word| if word == "testkafka" { "testkafka-twin" } else { word });
+    let theirs = real(Tool::Topics, &twin);
+    assert_eq!(created.stdout_text(), theirs.stdout_text().replace("-twin", ""));
     let listed = agree(
         || script("kafka-topics.sh", "", &["--list", "--zookeeper", &zookeeper]).stdout_text(),
         || real(Tool::Topics, &["--list"]).stdout_text(),
@@ -154,6 +158,10 @@ fn the_walkthrough_runs_as_it_is_typed() {
     );
     assert_eq!(described.lines().filter(|line| line.starts_with("testkafka ")).count(), 10, "{described}");
 
+    // What the real consumer prints, and says at its end.
+    let theirs = lines_and_errors(&real(Tool::Consumer, &consume[2..]));
+    assert_eq!(lines_and_errors(&consumed), theirs);
+
     // Beside the walkthrough: what one looks at next.
     for arguments in [&["--describe", "--topic", "testkafka"][..], &["--describe"]] {
         agree(
@@ -167,7 +175,10 @@ fn the_walkthrough_runs_as_it_is_typed() {
         || lines(script("kafka-get-offsets.sh", "", &[&["--broker-list", &servers][..], &offsets].concat())),
         || lines(real(Tool::Offsets, &offsets)),
     );
-    script("kafka-topics.sh", "", &["--zookeeper", &zookeeper, "--delete", "--topic", "testkafka"]);
+    let deleted =
+        |topic: &str| script("kafka-topics.sh", "", &["--zookeeper", &zookeeper, "--delete", "--topic", topic]);
+    let theirs = real(Tool::Topics, &["--delete", "--topic", "testkafka-twin"]).stdout_text();
+    assert_eq!(deleted("testkafka").stdout_text(), theirs.replace("-twin", ""));
 }
 
 /// What the tools of a release print, side by side with theirs. 1.0.1 to the byte, order included; later ones line by line.

@@ -118,6 +118,12 @@ async fn each_once_and_in_order(version: Version) {
         assert!(offset == *next || offset == -1, "{version:?} {key}: {offset} where {next} was due");
         *next += 1;
     }
+    say(&format!("{version}: {count} records, {moves} moves of leaders and the kill of a broker: each once, in order"));
+}
+
+#[expect(clippy::print_stdout, reason = "the figures of `./proto-tests/run producer`")]
+fn say(line: &str) {
+    println!("{line}");
 }
 
 /// Under the versions of `FOREBAY_PRODUCER_BROKERS`, or 4.4.0.

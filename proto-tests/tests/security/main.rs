@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod access;
 mod endpoint;
 mod provider;
 mod relay;
@@ -20,6 +21,7 @@ use forebay_proto_tests::process::run;
 use forebay_proto_tests::scratch::{Scratch, repository_folder};
 use serde_json::{Value, json};
 
+use access::{rights_are_given_listed_and_taken, users_of_scram_are_made_and_deleted};
 use relay::{Relay, requests, tls_data_bytes};
 use secured::{LIFETIME_MS, LINES, PASSWORD, Secured, TOPIC, USER};
 
@@ -39,6 +41,8 @@ on_both_versions!(
     a_client_certificate_is_shown_where_it_is_wanted,
     the_command_line_takes_a_file_of_properties,
     a_job_logs_in_by_its_data_source_or_its_properties,
+    rights_are_given_listed_and_taken,
+    users_of_scram_are_made_and_deleted,
 );
 
 type Properties<'a> = Vec<(&'a str, String)>;

@@ -14,6 +14,9 @@ use crate::relay::Relay;
 /// The user that every mechanism knows. No part of the password appears anywhere else.
 pub(crate) const USER: &str = "alice";
 pub(crate) const PASSWORD: &str = "canary-p4ssw0rd";
+/// Another user, who has no right on what only others may use.
+pub(crate) const OTHER_USER: &str = "bob";
+pub(crate) const OTHER_PASSWORD: &str = "canary-b0b";
 /// How long a SCRAM login holds on the relayed listener of 4.4.0, and one with a token on the one without TLS, in milliseconds.
 pub(crate) const LIFETIME_MS: u64 = 2_000;
 /// What the topic [`TOPIC`] holds.
@@ -107,7 +110,8 @@ const SCRAM_MODULE: &str = "org.apache.kafka.common.security.scram.ScramLoginMod
 fn plain_module() -> String {
     format!(
         "org.apache.kafka.common.security.plain.PlainLoginModule required \
-         username=\"broker\" password=\"broker-secret\" user_broker=\"broker-secret\" user_{USER}=\"{PASSWORD}\";"
+         username=\"broker\" password=\"broker-secret\" user_broker=\"broker-secret\" user_{USER}=\"{PASSWORD}\" \
+         user_{OTHER_USER}=\"{OTHER_PASSWORD}\";"
     )
 }
 
@@ -128,6 +132,14 @@ fn broker_properties(version: Version, files: &Scratch) -> Vec<(String, String)>
     .map(|(key, value)| (key.to_owned(), value))
     .to_vec();
     let mut set = |key: &str, value: &str| properties.push((key.to_owned(), value.to_owned()));
+    // Whoever comes without a login may do everything, as Kafka's own tools do; what has no entry is everybody's.
+    let authorizer = match version {
+        Version::V1_0_1 => "kafka.security.auth.SimpleAclAuthorizer",
+        _ => "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    };
+    set("authorizer.class.name", authorizer);
+    set("super.users", "User:ANONYMOUS");
+    set("allow.everyone.if.no.acl.found", "true");
     let mechanisms = "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512";
     if version < Version::V1_1_1 {
         set("sasl.enabled.mechanisms", mechanisms);

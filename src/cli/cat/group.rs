@@ -75,9 +75,6 @@ pub(super) async fn run(client: &Client, setting: &Setting) -> Result<ExitCode, 
 /// Wants the topics of the command line; a word that begins with `^` is a pattern of names.
 async fn subscribe(client: &Client, setting: &Setting, member: &mut GroupConsumer) -> Result<(), String> {
     let words = &setting.options.operands;
-    if words.is_empty() {
-        return Err("-G requires a topic list".to_owned());
-    }
     let is_pattern = |word: &&String| word.starts_with('^');
     for name in words.iter().filter(|word| !is_pattern(word)) {
         if let Err(error) = client.topic(name).await {

@@ -172,6 +172,9 @@ async fn run(arguments: Vec<OsString>) -> Result<ExitCode, String> {
         Mode::Query if setting.options.queries.is_empty() => {
             return Ok(usage("-t <topic>:<partition>:<offset_or_timestamp> missing"));
         }
+        Mode::Group if setting.options.operands.is_empty() => {
+            return Err("Failed to subscribe to 0 topics: they stand behind the options: -G GROUP TOPIC...".to_owned());
+        }
         Mode::Produce | Mode::Group => {}
         _ if !setting.options.operands.is_empty() => {
             return Ok(usage("file/topic list only allowed in producer(-P)/kafkaconsumer(-G) mode"));

@@ -141,7 +141,12 @@ impl Sending<'_> {
                         self.send(None, Some(bytes)).await?;
                     }
                 }
-                Err(error) => self.setting.info(1, &format!("Failed to open {file}: {error}")),
+                Err(error) => {
+                    let why = error.to_string();
+                    // As C says it.
+                    let why = why.split(" (os error").next().unwrap_or_default();
+                    self.setting.info(1, &format!("Failed to open {file}: {why}"));
+                }
             }
         }
         let failed = files.len().saturating_sub(good);

@@ -168,6 +168,20 @@ struct Cluster {
     json: bool,
 }
 
+impl Cluster {
+    /// Why a topic is not in the list of all: that leaves out what the user may not see, and by its name the broker says so.
+    ///
+    /// # Errors
+    /// The user may not see it.
+    async fn may_see(&self, topic: Option<&str>) -> Result<(), Failure> {
+        let Some(name) = topic else { return Ok(()) };
+        match self.client.topic(name).await {
+            Err(error) if error.is_auth() => Err(failure(&error)),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl ClusterArgs {
     /// Properties for producers, consumers and groups: those of the file, then those of the command line, which go over them.
     ///

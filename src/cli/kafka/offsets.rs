@@ -134,6 +134,7 @@ impl OffsetsArgs {
             rows.extend(found.into_iter().map(|(partition, found)| (topic.name.clone(), partition, found)));
         }
         if !any {
+            cluster.may_see(self.topic.as_deref()).await?;
             let why = match &self.topic {
                 Some(topic) => format!("no topic or partition meets {topic:?}"),
                 None => "Could not match any topic-partitions with the specified filters".to_owned(),

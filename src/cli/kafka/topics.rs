@@ -143,13 +143,7 @@ impl TopicsArgs {
         }
         let named = self.topic.as_deref().or(self.topic_id.as_deref());
         if let Some(name) = named.filter(|_| topics.is_empty() && !self.if_exists) {
-            // A list leaves out what the user may not see; asked by its name, the broker says so.
-            if self.topic.is_some()
-                && let Err(error) = cluster.client.topic(name).await
-                && error.is_auth()
-            {
-                return Err(failure(&error));
-            }
+            cluster.may_see(self.topic.as_deref()).await?;
             let why = format!("topic {name:?} does not exist as expected");
             return Err(Failure::new(code::FAILED, why).advise("--list shows the topics"));
         }
