@@ -60,7 +60,7 @@ import java.util.Map;
  * sql  --endpoint E --sql "…"            the task's status and result as {"status", "result"}; exit status 1 when it failed
  * </pre>
  *
- * Common options: --tunnel-endpoint, --project, --access-id, --access-key.
+ * Common options: --tunnel-endpoint, --project, --access-id, --access-key, --region (signs with V4).
  */
 public class MaxComputeTables {
     private static final Gson GSON = new GsonBuilder().serializeNulls().disableHtmlEscaping().create();
@@ -71,8 +71,9 @@ public class MaxComputeTables {
         for (int at = 1; at + 1 < arguments.length; at += 2) {
             options.put(arguments[at], arguments[at + 1]);
         }
-        Odps odps = new Odps(new AliyunAccount(
-            options.getOrDefault("--access-id", "sandbox"), options.getOrDefault("--access-key", "sandbox")));
+        String id = options.getOrDefault("--access-id", "sandbox"), key = options.getOrDefault("--access-key", "sandbox");
+        String region = options.get("--region");
+        Odps odps = new Odps(region == null ? new AliyunAccount(id, key) : new AliyunAccount(id, key, region));
         odps.setEndpoint(options.get("--endpoint"));
         odps.setDefaultProject(options.getOrDefault("--project", "sandbox"));
         if (options.containsKey("--tunnel-endpoint")) {

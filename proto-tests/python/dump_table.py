@@ -14,7 +14,9 @@ from maxcompute import arguments, compression, connect, emit, head, to_json
 def rows_of_table(odps, args):
     compress = compression(args)
     tunnel = TableTunnel(odps, endpoint=args.tunnel_endpoint)
-    session = tunnel.create_download_session(args.table, partition_spec=args.partition, **compress)
+    session = tunnel.create_download_session(
+        args.table, partition_spec=args.partition, schema=args.schema, **compress
+    )
     columns = session.schema.simple_columns
     if args.columns:
         columns = [session.schema[name] for name in args.columns.split(",")]

@@ -25,6 +25,9 @@ def arguments(description, *more):
     parser.add_argument("--project", default="sandbox")
     parser.add_argument("--access-id", default="sandbox")
     parser.add_argument("--access-key", default="sandbox")
+    parser.add_argument("--region", help="signs with V4 where the client can")
+    parser.add_argument("--schema", help="of a project with schemas")
+    parser.add_argument("--quota", help="the tunnel quota")
     for name, settings in more:
         parser.add_argument(name, **settings)
     return parser.parse_args()
@@ -35,8 +38,17 @@ def connect(args):
     options.allow_antique_date = True
     options.tunnel.string_as_binary = True
     options.local_timezone = False
+    if args.schema:
+        options.sql.settings = {"odps.namespace.schema": "true"}
     return ODPS(
-        args.access_id, args.access_key, project=args.project, endpoint=args.endpoint, tunnel_endpoint=args.tunnel_endpoint
+        args.access_id,
+        args.access_key,
+        project=args.project,
+        endpoint=args.endpoint,
+        tunnel_endpoint=args.tunnel_endpoint,
+        region_name=args.region,
+        schema=args.schema,
+        quota_name=args.quota,
     )
 
 

@@ -10,8 +10,11 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use forebay::job::{self, Datasources, LoadOptions, OdpsConfig};
+use forebay::kafka::ClientConfig;
 use forebay::sandbox::broker::{self, BrokerConfig};
 use forebay::sandbox::maxcompute::{self, Action, Fault, LocalMaxCompute, MaxComputeSandboxConfig};
+use forebay::tunnel::{Credentials, MaxCompute, MaxComputeConfig};
 use forebay_proto_tests::cli::forebay;
 use forebay_proto_tests::process::{Output, Running};
 use forebay_proto_tests::scratch::Scratch;
@@ -133,7 +136,13 @@ fn keys_come_from_everywhere_that_alibaba_clouds_tools_know() {
         ".aliyun/config.json",
         format!(r#"{{"current":"p","profiles":[{{"name":"p","mode":"AK","access_key_id":"the-id","access_key_secret":"{key}"}}]}}"#),
     );
-    let wanted: [Case<'_>; 8] = [
+    // odpscmd's ini is named by an option, for which there is a variable.
+    let endpoint = long_lived.endpoint();
+    let ini = format!("# odpscmd\nproject_name = sandbox\naccess_id=the-id\naccess_key={key}\nend_point={endpoint}\n");
+    let ini = scratch.write("odps_config.ini", ini);
+    let ini = ini.to_str().unwrap();
+    let wanted: [Case<'_>; 9] = [
+        ("odpscmd's ini", &long_lived, vec![("FOREBAY_ODPS_CONFIG", ini)], &scratch),
         (
             "STS in the environment",
             &temporary,
@@ -233,6 +242,11 @@ fn no_secret_is_printed_whatever_happens() {
              required username=\"u\" password=\"{password}\";\nssl.key.password={key_password}\n"
         ),
     );
+    let ini = |key: &str| {
+        format!("project_name=sandbox\naccess_id=the-id\naccess_key={key}\nend_point={endpoint}\nsts_token={sts}\n")
+    };
+    scratch.write("good.ini", ini(&key));
+    scratch.write("broken.ini", ini(&key).replace('\n', " "));
     scratch.write("rows.csv", "n,s\n1,a\n2,b\n");
     scratch.write("bad.csv", "n,s\nx,a\n");
     let job = |more: &str| {
@@ -264,6 +278,8 @@ fn no_secret_is_printed_whatever_happens() {
         (&["sql", "--datasources", "swapped.toml", "-e", "select 1"], "", false),
         (&["sql", "--datasources", "broken.toml", "-e", "select 1"], "", false),
         (&["sql", "--datasources", "odd.toml", "-e", "select 1"], "", false),
+        (&["sql", "--odps-config", "good.ini", "-e", "select 1"], "", true),
+        (&["sql", "--odps-config", "broken.ini", "-e", "select 1"], "", false),
         (&["tunnel", "upload", "rows.csv", "t", "--datasources", "good.toml"], "", false),
         (&["tunnel", "upload", "rows.csv", "t", "--datasources", "good.toml"], "", true),
         (&["tunnel", "upload", "bad.csv", "t", "--datasources", "good.toml"], "", false),
@@ -298,4 +314,82 @@ fn no_secret_is_printed_whatever_happens() {
     assert!(logged > 2_000, "{logged} bytes of log");
     let output = call(&scratch, &["sql", "--datasources", "good.toml", "-e", &format!("select '{key}'")], &[], "").0;
     assert!(output.stdout_text().contains(&*key), "{}", output.describe());
+}
+
+/// Names the secrets that the panicking process below is to hold.
+const HELD: &str = "FOREBAY_TEST_HELD_SECRETS";
+
+/// A panic may show whatever a programmer put into its message: everything that holds a secret is shown here, with a backtrace
+/// and the log at trace level, by a process of its own.
+#[test]
+fn a_panic_that_shows_all_it_holds_shows_no_secret() {
+    if let Ok(held) = std::env::var(HELD) {
+        panic!("all that is held: {}", everything(&held.split(',').collect::<Vec<_>>()));
+    }
+    let secrets: Vec<String> = (0..4).map(|_| random()).collect();
+    let mut child = forebay_proto_tests::process::command(std::env::current_exe().unwrap());
+    child.args(["--exact", "a_panic_that_shows_all_it_holds_shows_no_secret", "--nocapture"]);
+    child.env(HELD, secrets.join(",")).env("RUST_BACKTRACE", "full");
+    let output = forebay_proto_tests::process::run(child, b"", LIMIT);
+    let text = output.stderr_text();
+    assert!(output.code != 0 && text.contains("all that is held: "), "{}", output.describe());
+    // What is no secret is shown, so the rest would have been.
+    for shown in
+        ["the-id", "JobSpec", "Credentials", "Datasources", "odps_first", "the-user", "a-variable", "stack backtrace"]
+    {
+        assert!(text.contains(shown), "{shown}: {text}");
+    }
+    let secrets: Vec<&str> = secrets.iter().map(String::as_str).collect();
+    search(&output, &secrets, "a panic");
+}
+
+/// Every value of the library that takes a secret, as a message would show it.
+fn everything(secrets: &[&str]) -> String {
+    let &[key, token, bearer, password] = secrets else { panic!("four secrets") };
+    let text = format!(
+        r#"{{"type": "job", "version": "2.0", "steps": [
+          {{"stepType": "kafka", "category": "reader", "name": "Reader", "parameter": {{
+            "server": "localhost:1", "topic": "t", "kafkaConfig": {{"group.id": "g", "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanism": "SCRAM-SHA-256", "sasl.username": "the-user", "sasl.password": "{password}"}},
+            "column": ["n"], "beginOffset": "0", "endOffset": "10"}}}},
+          {{"stepType": "odps", "category": "writer", "name": "Writer", "parameter": {{
+            "accessId": "the-id", "accessKey": "{key}", "securityToken": "{token}", "project": "p", "odpsServer": "http://localhost:1/api",
+            "table": "t", "column": ["n"], "partition": "", "truncate": true}}}}]}}"#
+    );
+    let sources = format!(
+        "[odps_first]\ntype = \"odps\"\nproject = \"p\"\nendpoint = \"http://localhost:1/api\"\naccess_id = \"the-id\"\n\
+         access_key = \"{key}\"\nsecurity_token = \"{token}\"\n"
+    );
+    let mut options = LoadOptions::new(jiff::Timestamp::now());
+    options.params = vec![("a-variable".to_owned(), password.to_owned())];
+    options.sets = vec![("Writer.accessKey".to_owned(), key.to_owned())];
+    options.sources.env = [("ALIBABA_CLOUD_SECURITY_TOKEN".to_owned(), token.to_owned())].into();
+    options.sources.odps_config =
+        Some(OdpsConfig::parse("odps_config.ini", &format!("access_key={key}\nsts_token={token}\n")));
+    options.sources.datasources = Datasources::parse("sources.toml", &sources).unwrap();
+    let spec = job::load("job.json", &text, &options).unwrap();
+    let credentials = [
+        Credentials::new("the-id", key).with_security_token(token),
+        Credentials::bearer(bearer),
+        Credentials::from_uri(format!("http://localhost:1/{token}")),
+        Credentials::ecs_role_at("http://localhost:1", Some("a-role"), true),
+    ];
+    let mut config = MaxComputeConfig::new("http://localhost:1/api", "p", Credentials::new("the-id", key));
+    config.region = Some("cn-hangzhou".to_owned());
+    let client = MaxCompute::new(config.clone()).unwrap();
+    let mut kafka = ClientConfig::new(["localhost:1"]);
+    for (name, value) in [
+        ("security.protocol", "SASL_PLAINTEXT"),
+        ("sasl.mechanism", "SCRAM-SHA-256"),
+        ("sasl.username", "the-user"),
+        ("sasl.password", password),
+    ] {
+        kafka.set_property(name, value).unwrap();
+    }
+    let mut sandbox = MaxComputeSandboxConfig::default();
+    (sandbox.access_key, sandbox.security_token, sandbox.bearer_token) =
+        (Some(key.to_owned()), Some(token.to_owned()), Some(bearer.to_owned()));
+    let values: [&dyn std::fmt::Debug; 8] =
+        [&spec, &options, &options.sources.datasources, &credentials, &config, &client, &kafka, &sandbox];
+    values.map(|value| format!("{value:?}\n{value:#?}\n")).concat()
 }

@@ -2,7 +2,8 @@
 //! and to odps-sdk-java, and back. Prints the matrix; `./proto-tests/run maxcompute` shows it.
 //!
 //! Values are compared in the notation of the official clients' programs (`python/maxcompute.py`): bits of floats, bytes of
-//! texts, seconds and nanoseconds. INTERVAL types are left out: MaxCompute has no table columns of them.
+//! texts, seconds and nanoseconds. The real MaxCompute has INTERVAL values only in queries; the local one takes columns of
+//! them, so that the clients can judge their form on the wire, too.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
@@ -124,6 +125,17 @@ fn matrix() -> Vec<(&'static str, Edges)> {
         ),
         ("timestamp", moments()),
         ("timestamp_ntz", moments()),
+        ("interval_year_month", all([0, 1, -1, 12 * 9_999 + 11, -(12 * 9_999 + 11)].map(Value::IntervalYearMonth))),
+        (
+            "interval_day_time",
+            // pandas' intervals reach as far as its moments; a negative one has both parts below zero, or floored seconds.
+            {
+                let edges = [(0, 0), (0, 1), (86_400, 999_999_999), (-1, 0), (-86_401, -1), (106_000 * 86_400, 1)];
+                let mut edges = all(edges.map(|(seconds, nanos)| Value::IntervalDayTime { seconds, nanos }));
+                edges.push((Value::IntervalDayTime { seconds: 3_650_000 * 86_400, nanos: 0 }, By::NotPyOdps));
+                edges
+            },
+        ),
         ("json", texts(&["{\"a\":[1,null,\"x\"],\"b\":{}}", "[]", "\"text\"", "1", "true"])),
         (
             "array<string>",
@@ -174,7 +186,10 @@ fn noted(type_: &ColumnType, value: &Value) -> Json {
         (_, Value::Decimal(text)) => json!({ "decimal": text }),
         (_, Value::Date(days)) => json!({ "epoch_days": days }),
         (_, Value::Datetime(millis)) => json!({ "epoch_millis": millis }),
-        (_, Value::Timestamp { seconds, nanos }) => json!({ "seconds": seconds, "nanos": nanos }),
+        (_, Value::Timestamp { seconds, nanos } | Value::IntervalDayTime { seconds, nanos }) => {
+            json!({ "seconds": seconds, "nanos": nanos })
+        }
+        (_, Value::IntervalYearMonth(months)) => json!({ "months": months }),
         (ColumnType::Array(element), Value::Array(items)) => {
             Json::Array(items.iter().map(|item| noted(element, item)).collect())
         }
@@ -190,7 +205,8 @@ fn noted(type_: &ColumnType, value: &Value) -> Json {
     }
 }
 
-/// Without what says nothing about the value: the order in a map, spaces in JSON, zeros at the end of a decimal.
+/// Without what says nothing about the value: the order in a map, spaces in JSON, zeros at the end of a decimal, how the
+/// sign of an interval is divided over seconds and nanoseconds.
 fn plain(value: &Json) -> Json {
     match value {
         Json::Array(items) => Json::Array(items.iter().map(plain).collect()),
@@ -199,6 +215,10 @@ fn plain(value: &Json) -> Json {
                 let pairs: BTreeMap<String, Json> =
                     pairs.iter().map(|pair| (plain(&pair[0]).to_string(), plain(&pair[1]))).collect();
                 return json!({ "map": pairs });
+            }
+            if let (Some(seconds), Some(nanos)) = (members.get("seconds"), members.get("nanos")) {
+                let whole = |part: &Json| i128::from(part.as_i64().unwrap());
+                return json!({ "nanoseconds": (whole(seconds) * 1_000_000_000 + whole(nanos)).to_string() });
             }
             if let Some(Json::String(text)) = members.get("json_text") {
                 return json!({ "json": serde_json::from_str::<Json>(text).unwrap() });

@@ -9,6 +9,7 @@ mod keys;
 mod profile;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::env;
 use super::json::Node;
@@ -73,7 +74,7 @@ pub struct OdpsConnection {
 }
 
 /// Everything a data source name may be looked up in.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Sources {
     /// Tables of `--datasources` and of forebay's configuration.
     pub datasources: Datasources,
@@ -83,11 +84,28 @@ pub struct Sources {
     pub env: BTreeMap<String, String>,
 }
 
+/// Of the environment the names alone: any value may be a secret.
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { datasources, odps_config, env } = self;
+        let env: Vec<&String> = env.keys().collect();
+        let mut shown = f.debug_struct("Sources");
+        shown.field("datasources", datasources).field("odps_config", odps_config).field("env", &env).finish()
+    }
+}
+
 /// Named tables of a TOML file. `${…}` inside them is filled in when a table is used, so that an unused one may refer to
 /// what does not exist here.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Datasources {
     tables: Vec<(String, Node)>,
+}
+
+/// The names alone: any value may be a secret.
+impl fmt::Debug for Datasources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Datasources").field("names", &self.names().collect::<Vec<_>>()).finish_non_exhaustive()
+    }
 }
 
 /// odpscmd's `odps_config.ini`: flat `key=value` lines.

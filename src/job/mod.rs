@@ -34,6 +34,7 @@ pub mod vars;
 mod writer;
 mod zone;
 
+use std::fmt;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -55,7 +56,7 @@ use vars::Vars;
 use writer::WriterPart;
 
 /// What a job file is read with.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct LoadOptions {
     /// Variables of the command line, name and value; a later one of the same name wins.
     pub params: Vec<(String, String)>,
@@ -67,6 +68,17 @@ pub struct LoadOptions {
     pub now: Timestamp,
     /// Whether the job is to run or only to be looked at.
     pub purpose: Purpose,
+}
+
+/// Of variables and overrides the names alone: `--set Reader.kafkaConfig.sasl.password=…` is one.
+impl fmt::Debug for LoadOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = |pairs: &[(String, String)]| pairs.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        let Self { params, sets, sources, now, purpose } = self;
+        let mut shown = f.debug_struct("LoadOptions");
+        shown.field("params", &names(params)).field("sets", &names(sets)).field("sources", sources);
+        shown.field("now", now).field("purpose", purpose).finish()
+    }
 }
 
 impl LoadOptions {

@@ -30,7 +30,7 @@ use crate::kafka::{self, Client, Consumer, ConsumerConfig, Fetched};
 use crate::tunnel::session::{Next, Retry, RetryPolicy};
 
 /// A request with nothing to send is ended before the server cuts it at 120 s.
-const IDLE_MAX: Duration = Duration::from_secs(60);
+pub(super) const IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// How long a lane waits for one thing before it looks at the others.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -61,8 +61,9 @@ impl Shared {
         self.end.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the counters, writes dead letters, and pauses where the job has a speed limit.
-    pub(super) async fn account(&self, lane: usize, delta: &Delta) -> Result<(), RunError> {
+    /// Tells the counters and writes dead letters. Gives the moment until which the job's own speed limit wants the lane to
+    /// pause, if it does: the lane knows what must not wait that long.
+    pub(super) async fn account(&self, lane: usize, delta: &Delta) -> Result<Option<Instant>, RunError> {
         if let Some(letters) = &self.dead_letters {
             letters.write().await?;
         }
@@ -75,11 +76,11 @@ impl Shared {
             let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
             rate.handle_taken(delta.bytes_read, delta.records_read, now)
         };
-        if !pause.is_zero() {
-            self.stages.enter(lane, Stage::SpeedLimit, now, "the job's own");
-            tokio::time::sleep(pause).await;
+        if pause.is_zero() {
+            return Ok(None);
         }
-        Ok(())
+        self.stages.enter(lane, Stage::SpeedLimit, now, "the job's own");
+        Ok(now.checked_add(pause))
     }
 
     /// Counts a dirty record, shows the first ones, and checks the limit.
@@ -120,6 +121,8 @@ pub(super) struct Lane {
     pub(super) converter: Converter,
     /// Time allowed for one piece to be taken, and for the answer after the last.
     pub(super) write_timeout: Duration,
+    /// How long an open request may have nothing to send.
+    pub(super) idle_max: Duration,
     pub(super) shared: Arc<Shared>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) block_bytes: u64,
@@ -185,7 +188,7 @@ impl Lane {
                 continue;
             }
             let changed = self.shared.end_changed.notified();
-            let idle = blocks.idle_at(IDLE_MAX);
+            let idle = blocks.idle_at(self.idle_max);
             let waited = Instant::now();
             let look = Some(waited + LOOK_EVERY);
             let wake = [wake.filter(|at| *at > waited), idle, look].into_iter().flatten().min();
@@ -201,7 +204,7 @@ impl Lane {
                 }
                 () = changed => {}
                 () = sleep_until(wake) => {
-                    for key in blocks.idle(IDLE_MAX, None) {
+                    for key in blocks.idle(self.idle_max, None) {
                         self.close(&mut blocks, &key, &mut ledger).await?;
                     }
                 }
@@ -264,7 +267,13 @@ impl Lane {
                 }
                 self.row(partition, &record, blocks, &mut delta)?;
                 if delta.records_read >= self.slice_records || delta.bytes_read >= self.slice_bytes {
-                    self.shared.account(self.number, &std::mem::take(&mut delta)).await?;
+                    if !routed {
+                        // What is encoded so far belongs to its block, which the pause may end.
+                        let next = record.offset.saturating_add(1);
+                        blocks.pick("", &self.sessions)?.content.extend(partition, position, next);
+                        position = next;
+                    }
+                    self.account(&std::mem::take(&mut delta), blocks, ledger).await?;
                 }
                 let waiting = blocks.count_last();
                 if waiting >= self.budget.chunk_bytes {
@@ -290,10 +299,7 @@ impl Lane {
                 }
                 position = position.max(reached);
             }
-            self.shared.account(self.number, &delta).await?;
-            for key in blocks.idle(IDLE_MAX, None) {
-                self.close(blocks, &key, ledger).await?;
-            }
+            self.account(&delta, blocks, ledger).await?;
         }
         if over {
             // Everything from here to the target is past it or holds no record.
@@ -315,6 +321,20 @@ impl Lane {
         self.shared.end().handle_position(partition, position, log_end);
         self.shared.end_changed.notify_waiters();
         Ok(())
+    }
+
+    /// Tells the counters, and pauses where the job has a speed limit. However long that is, no request is left open with
+    /// nothing to send: the server would cut it.
+    async fn account(&self, delta: &Delta, blocks: &mut Blocks, ledger: &mut Ledger) -> Result<(), RunError> {
+        let until = self.shared.account(self.number, delta).await?;
+        loop {
+            for key in blocks.idle(self.idle_max, None) {
+                self.close(blocks, &key, ledger).await?;
+            }
+            let Some(until) = until.filter(|until| *until > Instant::now()) else { return Ok(()) };
+            let idle = blocks.idle_at(self.idle_max);
+            tokio::time::sleep_until(idle.map_or(until, |at| at.min(until)).into()).await;
+        }
     }
 
     /// Whether as many bytes were read as one commit may have.
@@ -445,7 +465,7 @@ impl Lane {
                     return Ok(());
                 }
                 Ok(Sent::Waiting) => {
-                    for idle in blocks.idle(IDLE_MAX, Some(key)) {
+                    for idle in blocks.idle(self.idle_max, Some(key)) {
                         self.end(blocks, &idle, ledger).await?;
                     }
                 }
@@ -589,8 +609,8 @@ impl Lane {
             let mut position = segment.begin;
             while position < segment.end {
                 // A half-sent block must not wait for Kafka until the server cuts it.
-                let Ok(fetched) = tokio::time::timeout(IDLE_MAX, consumer.next()).await else {
-                    return Ok(Err(SendError::SourceStalled(IDLE_MAX)));
+                let Ok(fetched) = tokio::time::timeout(self.idle_max, consumer.next()).await else {
+                    return Ok(Err(SendError::SourceStalled(self.idle_max)));
                 };
                 let mut fetched = fetched.map_err(|error| kafka_error(&error))?;
                 while let Some(records) = fetched.next_records(&mut decompressor).map_err(|e| kafka_error(&e))? {

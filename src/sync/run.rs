@@ -18,7 +18,7 @@ use super::dirty;
 use super::end::{EndRule, Ended};
 use super::error::{RunError, RunErrorKind, StopCause};
 use super::finish::finish;
-use super::lane::{Lane, Shared};
+use super::lane::{IDLE_MAX, Lane, Shared};
 use super::ledger::Ledger;
 use super::plan::{self, PartitionFacts, PartitionRange, Plan, RangeRules, Target};
 use super::rate::RateLimit;
@@ -44,11 +44,14 @@ pub struct RunOptions {
     pub deadline: Option<Duration>,
     /// Time between progress lines.
     pub progress_every: Duration,
+    /// How long a request that is open may have nothing to send before its block is ended. The service cuts idle connections
+    /// after 120 s.
+    pub idle_max: Duration,
 }
 
 impl Default for RunOptions {
     fn default() -> Self {
-        Self { deadline: None, progress_every: Duration::from_secs(10) }
+        Self { deadline: None, progress_every: Duration::from_secs(10), idle_max: IDLE_MAX }
     }
 }
 
@@ -406,6 +409,7 @@ async fn move_records(
             bytes_max: None,
             converter: converter.clone(),
             write_timeout: writer.write_timeout,
+            idle_max: options.idle_max,
             shared: Arc::clone(&shared),
             sessions: Arc::clone(sessions),
             block_bytes: writer.block_bytes,

@@ -57,6 +57,10 @@ pub(super) struct StreamLane {
     /// The group that offsets are committed to; none when the job has none or does not want it.
     pub(super) group: Option<String>,
     pub(super) pack_bytes: usize,
+    /// Records after which a speed limit is charged, so that no single pause is long.
+    pub(super) slice_records: u64,
+    /// The same in bytes.
+    pub(super) slice_bytes: u64,
     /// Turns true when the lane is to send what it has and end.
     pub(super) drain: watch::Receiver<bool>,
 }
@@ -170,6 +174,12 @@ impl StreamLane {
                     position = next;
                     self.send(waiting, ledger).await?;
                 }
+                if delta.records_read >= self.slice_records || delta.bytes_read >= self.slice_bytes {
+                    let next = record.offset.saturating_add(1);
+                    waiting.passed.extend(partition, position, next);
+                    position = next;
+                    self.account(&std::mem::take(&mut delta), waiting, ledger).await?;
+                }
             }
             let reached = match self.shared.end().target(partition) {
                 Some(Target::Offset(offset)) => fetched.position().min(offset),
@@ -179,7 +189,7 @@ impl StreamLane {
                 waiting.passed.extend(partition, position, reached);
                 position = position.max(reached);
             }
-            self.shared.account(self.number, &delta).await?;
+            self.account(&delta, waiting, ledger).await?;
         }
         if over && let Some(Target::Offset(end)) = self.shared.end().target(partition) {
             waiting.passed.extend(partition, position, end);
@@ -195,6 +205,29 @@ impl StreamLane {
         };
         self.shared.end().handle_position(partition, position, log_end);
         self.shared.end_changed.notify_waiters();
+        Ok(())
+    }
+
+    /// Tells the counters, and pauses where the job has a speed limit. Rows that are due do not wait for its end, nor do
+    /// their offsets.
+    async fn account(&self, delta: &Delta, waiting: &mut Waiting, ledger: &mut Ledger) -> Result<(), RunError> {
+        let until = self.shared.account(self.number, delta).await?;
+        while let Some(until) = until.filter(|until| *until > Instant::now()) {
+            if self.is_drained() {
+                break;
+            }
+            let due = waiting.since.map(|since| since + PACK_AGE);
+            let soonest = due.map_or(until, |due| due.min(until));
+            let mut drain = self.drain.clone();
+            tokio::select! {
+                () = drained(&mut drain) => {}
+                () = tokio::time::sleep_until(soonest.into()) => {}
+            }
+            if waiting.since.is_some_and(|since| since.elapsed() >= PACK_AGE) {
+                self.send(waiting, ledger).await?;
+                self.commit(waiting).await?;
+            }
+        }
         Ok(())
     }
 
@@ -401,6 +434,8 @@ pub(super) async fn run(
             targets_max: writer.routing.partitions_max as usize,
             group: group.clone(),
             pack_bytes,
+            slice_records: run::slice(settings.records_per_second),
+            slice_bytes: run::slice(settings.bytes_per_second),
             drain: draining.clone(),
         };
         let own: Vec<PartitionRange> = ranges.iter().skip(number).step_by(lanes).copied().collect();

@@ -109,8 +109,13 @@ impl fmt::Debug for Credentials {
                 .finish(),
             Kind::Bearer(_) => f.write_str("Credentials { bearer: *** }"),
             Kind::EcsRole(role) => role.fmt(f),
-            // A query may hold a secret of its own.
-            Kind::Uri(uri) => write!(f, "Credentials {{ uri: {:?} }}", uri.split('?').next().unwrap_or_default()),
+            // Who knows the path and the query may ask for the keys, too.
+            Kind::Uri(uri) => {
+                let (scheme, rest) = uri.split_once("://").unwrap_or(("", uri));
+                let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+                let host = host.rsplit('@').next().unwrap_or_default();
+                write!(f, "Credentials {{ uri: \"{scheme}://{host}/***\" }}")
+            }
         }
     }
 }

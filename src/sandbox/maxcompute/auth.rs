@@ -95,6 +95,19 @@ impl Account {
     }
 }
 
+/// How a request says who asks, for the log.
+pub(super) fn kind(asked: &Asked) -> &'static str {
+    if asked.header("x-odps-bearer-token").is_some() {
+        return "bearer";
+    }
+    let credential = asked.header("authorization").and_then(|text| text.strip_prefix("ODPS ")?.rsplit_once(':'));
+    match credential {
+        None => "none",
+        Some((credential, _)) if credential.contains("/aliyun_v4_request") => "v4",
+        Some(_) => "legacy",
+    }
+}
+
 /// The canonical strings that the client may have signed.
 fn readings(asked: &Asked) -> Vec<String> {
     let twice: Vec<(String, String)> = asked

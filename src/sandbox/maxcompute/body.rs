@@ -1,6 +1,7 @@
 //! Bodies on their way in and out: from the async side to code that simply reads, and back.
 
 use std::io::{self, Read};
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Buf, Bytes};
@@ -50,17 +51,23 @@ pub(super) enum Fed {
     Whole,
     /// The client went away in the middle.
     Broken,
-    /// A fault ended it after the ordered number of bytes.
+    /// A fault ended it after the ordered number of bytes, or it brought nothing for too long.
     Cut,
 }
 
 /// Passes a request's body on as it arrives. A reader that gave up early does not stop it: the client must be able to send
-/// its body to the end before it reads why that was refused.
-pub(super) async fn feed(body: Body, feed: BodyFeed, cut_after: Option<u64>) -> Fed {
+/// its body to the end before it reads why that was refused. A body that brings nothing for `idle_max` is cut.
+pub(super) async fn feed(body: Body, feed: BodyFeed, cut_after: Option<u64>, idle_max: Option<Duration>) -> Fed {
     let mut stream = body.into_data_stream();
     let mut left = cut_after;
     let mut wanted = true;
-    while let Some(piece) = stream.next().await {
+    loop {
+        let next = tokio::time::timeout(idle_max.unwrap_or(Duration::MAX), stream.next()).await;
+        let Ok(next) = next else {
+            let _ = feed.send(Err(io::Error::new(io::ErrorKind::UnexpectedEof, "idle for too long"))).await;
+            return Fed::Cut;
+        };
+        let Some(piece) = next else { return Fed::Whole };
         let mut piece = match piece {
             Ok(piece) => piece,
             Err(error) => {
@@ -86,7 +93,6 @@ pub(super) async fn feed(body: Body, feed: BodyFeed, cut_after: Option<u64>) -> 
             return Fed::Cut;
         }
     }
-    Fed::Whole
 }
 
 /// Reads a body whole, as long as it stays below `bytes_max`.

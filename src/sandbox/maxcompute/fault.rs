@@ -1,10 +1,11 @@
 //! Faults on request: what a test orders, and which request gets it.
 //!
 //! Faults are queued per operation. A request takes the first fault of its operation's queue; `skip` lets that many requests
-//! pass first, `times` applies it that often before the next fault of the queue is looked at. One request meets at most one
-//! fault.
+//! pass first, `times` applies it that often before the next fault of the queue is looked at. A fault with `one_in` is met by
+//! chance, at that rate. One request meets at most one fault.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,9 @@ pub struct Fault {
     /// How many requests meet it.
     #[serde(default = "once")]
     pub times: u32,
+    /// Each request meets it with the chance of one in so many; 0 and 1 are all of them.
+    #[serde(default)]
+    pub one_in: u32,
 }
 
 const fn once() -> u32 {
@@ -35,12 +39,12 @@ const fn once() -> u32 {
 impl Fault {
     /// A fault for the next request of `operation`, before it has any effect.
     pub fn before(operation: &str, action: Action) -> Self {
-        Self { operation: operation.to_owned(), when: When::Before, action, skip: 0, times: 1 }
+        Self { operation: operation.to_owned(), when: When::Before, action, skip: 0, times: 1, one_in: 0 }
     }
 
     /// A fault for the next request of `operation`, after its effect.
     pub fn after(operation: &str, action: Action) -> Self {
-        Self { operation: operation.to_owned(), when: When::After, action, skip: 0, times: 1 }
+        Self { operation: operation.to_owned(), when: When::After, action, skip: 0, times: 1, one_in: 0 }
     }
 
     /// Lets `skip` requests pass first.
@@ -54,6 +58,13 @@ impl Fault {
     #[must_use]
     pub fn times(mut self, times: u32) -> Self {
         self.times = times;
+        self
+    }
+
+    /// Leaves it to chance, at a rate of one in `one_in`, until `times` requests have met it.
+    #[must_use]
+    pub fn one_in(mut self, one_in: u32) -> Self {
+        self.one_in = one_in;
         self
     }
 }
@@ -115,6 +126,7 @@ pub enum Action {
 #[derive(Debug, Default)]
 pub struct Faults {
     queues: Mutex<BTreeMap<String, VecDeque<Fault>>>,
+    dice: AtomicU64,
 }
 
 impl Faults {
@@ -145,6 +157,9 @@ impl Faults {
                 head.skip -= 1;
                 return None;
             }
+            if head.one_in > 1 && !self.throw().is_multiple_of(u64::from(head.one_in)) {
+                return None;
+            }
             head.times -= 1;
             let fault = head.clone();
             if head.times == 0 {
@@ -152,6 +167,14 @@ impl Faults {
             }
             Some(fault)
         })
+    }
+
+    /// The next number of a fixed sequence (splitmix64): a test that asks in the same order meets the same faults.
+    fn throw(&self) -> u64 {
+        let mut z = self.dice.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, VecDeque<Fault>>> {
@@ -181,6 +204,18 @@ mod tests {
     }
 
     #[test]
+    fn a_rate_is_kept_and_ends() {
+        let faults = Faults::default();
+        faults.push(Fault::before("upload_block", Action::Drop).one_in(10).times(1_000));
+        let met = (0..5_000).filter(|_| faults.take("upload_block").is_some()).count();
+        assert!((400..600).contains(&met), "{met} of 5,000");
+        faults.clear();
+        faults.push(Fault::before("upload_block", Action::Drop).one_in(2).times(3));
+        assert_eq!((0..100).filter(|_| faults.take("upload_block").is_some()).count(), 3);
+        assert!(faults.waiting().is_empty());
+    }
+
+    #[test]
     fn json_form() {
         let text = r#"{"operation":"upload_commit","when":"after","action":"status","status":503,"retry_after_s":1,"times":2}"#;
         let fault: Fault = serde_json::from_str(text).unwrap();
@@ -188,6 +223,11 @@ mod tests {
         assert_eq!(
             fault.action,
             Action::Status { status: 503, code: String::new(), message: String::new(), retry_after_s: Some(1) }
+        );
+        let often = r#"{"operation":"*","action":"drop","times":50,"one_in":20}"#;
+        assert_eq!(
+            serde_json::from_str::<Fault>(often).unwrap(),
+            Fault::before("*", Action::Drop).times(50).one_in(20)
         );
         assert!(serde_json::from_str::<Fault>(r#"{"operation":"x","action":"explode"}"#).is_err());
     }

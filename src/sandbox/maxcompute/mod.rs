@@ -18,7 +18,7 @@
 //! | `POST /__sandbox/faults` | one fault, or `{"faults": […]}` | orders them |
 //! | `GET /__sandbox/faults` | | `{"faults": […]}`, those still waiting |
 //! | `DELETE /__sandbox/faults` | | forgets them |
-//! | `GET /__sandbox/requests` | | `{"requests": […]}`: at_ms, operation, method, target, request_id, headers (no credentials), status |
+//! | `GET /__sandbox/requests` | | `{"requests": […]}`: at_ms, operation, method, target, request_id, headers (no credentials), signature (`legacy`, `v4`, `bearer`, `none`), status |
 //! | `DELETE /__sandbox/requests` | | empties the log |
 //! | `GET`, `POST /__sandbox/switches` | any of the switches below | answers that the real service leaves open; a full disk |
 //! | `POST /__sandbox/clock` | `{"advance_s": n}` | moves the clock |
@@ -40,10 +40,13 @@
 //! | `expired_stream` | `not_found`, `status_conflict` |
 //! | `stream_slots`, `stream_init_polls` | 0: slots of a session that asks for no number; answers of a new session that say `init` |
 //! | `schema_lag` | 0: stream sessions created before the tunnel knows a table's latest schema |
+//! | `idle_cut_ms` | 0: never; else a block or pack whose body brings nothing for so long loses its connection (the service: 120,000) |
 //! | `free_bytes` | null: bytes that may still be written before the disk counts as full |
 //!
-//! A fault is `{"operation": name, "when": "before"|"after", "action": …, "skip": n, "times": n}`; `when` is `before` (no
-//! effect) unless given, `skip` requests of the operation pass first, `times` (1) meet it. Actions and their members:
+//! A fault is `{"operation": name, "when": "before"|"after", "action": …, "skip": n, "times": n, "one_in": n}`; `when` is
+//! `before` (no effect) unless given, `skip` requests of the operation pass first, `times` (1) meet it. `one_in` makes it a matter
+//! of chance: of the requests after those, one in so many meets it, until `times` have; the dice are the same in every process.
+//! Actions and their members:
 //!
 //! | `action` | Members | What the client sees |
 //! |---|---|---|

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::answer::{Answer, ByteStream, Content, Refusal, error_answer};
-use super::auth::Account;
+use super::auth::{self, Account};
 use super::body::{BodyReader, Fed, feed, read_whole, stream_of};
 use super::control;
 use super::download::{Downloads, Selection, Snapshot, download_compression, read};
@@ -69,6 +69,15 @@ pub struct Switches {
     pub schema_lag: u32,
     /// Bytes that tables and sessions may still write before the disk counts as full; `None` is no limit but its own.
     pub free_bytes: Option<u64>,
+    /// Milliseconds after which a block or pack whose body brings nothing loses its connection; the service's are 120,000. 0 never
+    /// cuts.
+    pub idle_cut_ms: u64,
+}
+
+impl Switches {
+    fn idle_max(&self) -> Option<Duration> {
+        (self.idle_cut_ms > 0).then(|| Duration::from_millis(self.idle_cut_ms))
+    }
 }
 
 /// One line of the request log.
@@ -86,6 +95,8 @@ pub struct LoggedRequest {
     pub request_id: String,
     /// The headers, without credentials.
     pub headers: Vec<(String, String)>,
+    /// How the request says who asks: `legacy`, `v4`, `bearer` or `none`.
+    pub signature: &'static str,
     /// The HTTP status of the answer; 0 while it is being worked on, and when no answer was sent.
     pub status: u16,
 }
@@ -381,7 +392,7 @@ impl Service {
             let mut source = unpacked(compression, reader);
             uploads.put_block(&upload, block_id, version, &mut *source, cut)
         });
-        let fed = feed(body, feeder, cut_request).await;
+        let fed = feed(body, feeder, cut_request, self.switches().idle_max()).await;
         let put = work.await.map_err(|error| Refusal::new(500, "InternalServerError", error.to_string()))?;
         if fed != Fed::Whole {
             return Ok(None);
@@ -430,7 +441,7 @@ impl Service {
             let mut source = unpacked(compression, reader);
             streams.write(&target, &mut *source, switches.repeated_pack)
         });
-        let fed = feed(body, feeder, cut_request).await;
+        let fed = feed(body, feeder, cut_request, self.switches().idle_max()).await;
         let put = work.await.map_err(|error| Refusal::new(500, "InternalServerError", error.to_string()))?;
         if fed != Fed::Whole {
             return Ok(None);
@@ -553,6 +564,7 @@ impl Service {
             target: asked.target.clone(),
             request_id: asked.request_id.clone(),
             headers,
+            signature: auth::kind(asked),
             status: 0,
         });
     }

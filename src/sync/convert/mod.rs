@@ -94,6 +94,13 @@ pub enum ColumnError {
     },
     /// The rows' partitions cannot be told from the records.
     Route(RouteError),
+    /// No value of a record can become one of this column's type.
+    Unwritable {
+        /// The table's column.
+        column: String,
+        /// Its type.
+        type_: String,
+    },
     /// More reader columns than writer columns.
     TooMany {
         /// Reader columns.
@@ -110,6 +117,9 @@ impl fmt::Display for ColumnError {
                 write!(f, "the table has no column \"{column}\"; it has {}", known.join(", "))
             }
             Self::Route(error) => error.fmt(f),
+            Self::Unwritable { column, type_ } => {
+                write!(f, "column \"{column}\" is of type {type_}, which no value of a record can become")
+            }
             Self::TooMany { reader, writer } => {
                 write!(
                     f,
@@ -189,6 +199,9 @@ impl Converter {
             let Some(target) = target else { continue };
             let source = source_of(column);
             let Some(to) = schema.columns.get(target) else { continue };
+            if !scalar::is_writable(&to.type_) {
+                return Err(ColumnError::Unwritable { column: to.name.clone(), type_: to.type_.to_string() });
+            }
             let cell = Cell {
                 source,
                 source_index,

@@ -73,6 +73,17 @@ pub(super) fn write(
     Ok(())
 }
 
+/// Whether a record's values can become values of this type at all: intervals have no text.
+pub(super) fn is_writable(type_: &ColumnType) -> bool {
+    match type_ {
+        ColumnType::IntervalYearMonth | ColumnType::IntervalDayTime => false,
+        ColumnType::Array(element) => is_writable(element),
+        ColumnType::Map(key, value) => is_writable(key) && is_writable(value),
+        ColumnType::Struct(fields) => fields.iter().all(|field| is_writable(&field.type_)),
+        _ => true,
+    }
+}
+
 /// Makes the value of a type that is not written directly.
 pub(super) fn value(
     rules: &ValueRules,
@@ -210,9 +221,11 @@ fn whole_number(scalar: &Scalar<'_>, target: &ColumnType) -> Result<i64, Reason>
         // The smallest 64-bit number is MaxCompute's old mark for NULL.
         _ => (-i64::MAX, i64::MAX),
     };
-    number
-        .filter(|n| (range.0..=range.1).contains(n))
-        .ok_or_else(|| format!("{} is out of the range of {target}", shown(scalar)))
+    number.filter(|n| (range.0..=range.1).contains(n)).ok_or_else(|| out_of_range(scalar, target))
+}
+
+fn out_of_range(scalar: &Scalar<'_>, target: &ColumnType) -> Reason {
+    format!("{} is out of the range of {target}", shown(scalar))
 }
 
 fn double(scalar: &Scalar<'_>, target: &ColumnType) -> Result<f64, Reason> {
@@ -221,7 +234,14 @@ fn double(scalar: &Scalar<'_>, target: &ColumnType) -> Result<f64, Reason> {
         Scalar::Float(number) => Ok(f64::from(*number)),
         // Nearest double, as Java's widening does.
         Scalar::Long(number) => Ok(*number as f64),
-        Scalar::Text(text) => parse_float(text).ok_or_else(|| no_way(scalar, target)),
+        Scalar::Text(text) => {
+            let number: f64 = parse_float(text).ok_or_else(|| no_way(scalar, target))?;
+            if number.is_infinite() && !text.ends_with("Infinity") {
+                Err(out_of_range(scalar, target))
+            } else {
+                Ok(number)
+            }
+        }
         Scalar::Null | Scalar::Bytes(_) => Err(no_way(scalar, target)),
     }
 }
@@ -230,8 +250,18 @@ fn float(scalar: &Scalar<'_>, target: &ColumnType) -> Result<f32, Reason> {
     match scalar {
         Scalar::Float(number) => Ok(*number),
         Scalar::Long(number) => Ok(*number as f32),
-        Scalar::Double(number) => Ok(*number as f32),
-        Scalar::Text(text) => parse_float(text).ok_or_else(|| no_way(scalar, target)),
+        Scalar::Double(number) => {
+            let narrow = *number as f32;
+            if narrow.is_infinite() && number.is_finite() { Err(out_of_range(scalar, target)) } else { Ok(narrow) }
+        }
+        Scalar::Text(text) => {
+            let number: f32 = parse_float(text).ok_or_else(|| no_way(scalar, target))?;
+            if number.is_infinite() && !text.ends_with("Infinity") {
+                Err(out_of_range(scalar, target))
+            } else {
+                Ok(number)
+            }
+        }
         Scalar::Null | Scalar::Bytes(_) => Err(no_way(scalar, target)),
     }
 }
@@ -409,6 +439,10 @@ mod tests {
         assert_eq!(cell("double", text("1e3")), Ok(Value::Double(1000.0)));
         assert!(cell("double", text("inf")).is_err());
         assert_eq!(cell("double", text("Infinity")), Ok(Value::Double(f64::INFINITY)));
+        assert!(cell("double", text("-1e309")).unwrap_err().contains("out of the range of double"));
+        assert!(cell("float", text("1e39")).unwrap_err().contains("out of the range of float"));
+        assert!(cell("float", Scalar::Double(1e39)).is_err());
+        assert_eq!(cell("float", Scalar::Double(f64::NEG_INFINITY)), Ok(Value::Float(f32::NEG_INFINITY)));
         assert_eq!(cell("boolean", text("TRUE")), Ok(Value::Boolean(true)));
         assert_eq!(cell("boolean", Scalar::Long(2)), Ok(Value::Boolean(true)));
         assert!(cell("boolean", text("1")).is_err());

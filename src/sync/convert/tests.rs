@@ -197,12 +197,17 @@ fn columns_may_be_a_subset_in_another_order() {
 
 #[test]
 fn columns_that_do_not_fit_are_named() {
-    let schema = schema(&[("a", "bigint")]);
+    let schema = schema(&[("a", "bigint"), ("i", "array<interval_day_time>")]);
     let new = |columns: Vec<SourceColumn>, names: &[&str]| {
         Converter::new(&reader(columns), &writer(names), &TimeZone::UTC, &schema, 1 << 23).map(|_| ()).unwrap_err()
     };
     let unknown = new(vec![SourceColumn::Key], &["b"]);
-    assert_eq!(unknown.to_string(), "the table has no column \"b\"; it has a");
+    assert_eq!(unknown.to_string(), "the table has no column \"b\"; it has a, i");
+    let interval = new(vec![SourceColumn::Key], &["i"]);
+    assert_eq!(
+        interval.to_string(),
+        "column \"i\" is of type array<interval_day_time>, which no value of a record can become"
+    );
     let many = new(vec![SourceColumn::Key, SourceColumn::Value], &["a"]);
     assert_eq!(many, ColumnError::TooMany { reader: 2, writer: 1 });
 }

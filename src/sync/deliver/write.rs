@@ -16,7 +16,7 @@ use crate::sync::crash::crash_point;
 use crate::sync::end::EndRule;
 use crate::sync::error::{RunError, RunErrorKind};
 use crate::sync::intent::SealedSession;
-use crate::sync::lane::{Lane, Shared};
+use crate::sync::lane::{IDLE_MAX, Lane, Shared};
 use crate::sync::ledger::Ledger;
 use crate::sync::plan::{PartitionRange, Target};
 use crate::sync::rate::RateLimit;
@@ -224,6 +224,7 @@ async fn upload(
             bytes_max,
             converter: converter.clone(),
             write_timeout: writer.write_timeout,
+            idle_max: IDLE_MAX,
             shared: Arc::clone(&shared),
             sessions: Arc::clone(&sessions),
             block_bytes: writer.block_bytes,

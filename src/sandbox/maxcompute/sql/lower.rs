@@ -34,6 +34,8 @@ pub(super) struct Lowering<'a> {
     /// `WITH` queries by name.
     named: BTreeMap<String, Query>,
     derived: usize,
+    /// How many NOTs are around what is lowered.
+    negations: u32,
 }
 
 /// What the names of one SELECT may mean.
@@ -63,7 +65,7 @@ enum Meaning {
 
 impl<'a> Lowering<'a> {
     pub(super) const fn new(context: &'a SqlContext, words: &'a Words) -> Self {
-        Self { context, words, scans: Vec::new(), named: BTreeMap::new(), derived: 0 }
+        Self { context, words, scans: Vec::new(), named: BTreeMap::new(), derived: 0, negations: 0 }
     }
 
     /// The tables that the lowered query reads.
@@ -351,9 +353,16 @@ impl<'a> Lowering<'a> {
                 self.query_in(subquery, Some(scope))?;
             }
             other => {
+                let is_not = matches!(other, Expr::UnaryOp { op: UnaryOperator::Not, .. });
+                self.negations += u32::from(is_not);
                 for child in children(other) {
                     self.expr(child, scope)?;
                 }
+                self.negations -= u32::from(is_not);
+                if self.negations == 0 {
+                    settle_or(other);
+                }
+                pass_null(other);
             }
         }
         Ok(type_)
@@ -721,6 +730,45 @@ fn label_of(expr: &Expr, index: usize) -> String {
         Expr::Identifier(name) => name.value.clone(),
         Expr::CompoundIdentifier(parts) => parts.last().map(|part| part.value.clone()).unwrap_or_default(),
         _ => format!("_c{index}"),
+    }
+}
+
+fn case(condition: Expr, then: SqlValue, otherwise: Expr) -> Expr {
+    Expr::Case {
+        operand: None,
+        conditions: vec![condition],
+        results: vec![Expr::Value(then)],
+        else_result: Some(Box::new(otherwise)),
+    }
+}
+
+/// `true OR NULL` is true here and NULL there. Where no NOT is around it, an unknown side counts as false.
+fn settle_or(expr: &mut Expr) {
+    if let Expr::BinaryOp { left, op: BinaryOperator::Or, right } = expr {
+        for side in [left, right] {
+            // One that is an OR itself is known already; a long chain must not become deeper.
+            if !matches!(**side, Expr::BinaryOp { op: BinaryOperator::Or, .. }) {
+                let open = std::mem::replace(&mut **side, Expr::Value(SqlValue::Null));
+                **side = case(open, SqlValue::Boolean(true), Expr::Value(SqlValue::Boolean(false)));
+            }
+        }
+    }
+}
+
+/// NULL is like nothing and in no list: the engine has an error for the one and false for the other. Numbers lose their
+/// exponent, too.
+fn pass_null(expr: &mut Expr) {
+    match expr {
+        Expr::Like { expr: value, .. } | Expr::InList { expr: value, .. } => {
+            let is_null = Expr::IsNull(value.clone());
+            let open = std::mem::replace(expr, Expr::Value(SqlValue::Null));
+            *expr = case(is_null, SqlValue::Null, open);
+        }
+        // 1e3 is 1 with an exponent, which the engine takes for no number at all.
+        Expr::Value(SqlValue::Number(number, _)) if number.as_bigint_and_exponent().1 < 0 => {
+            *number = number.with_scale(0);
+        }
+        _ => {}
     }
 }
 

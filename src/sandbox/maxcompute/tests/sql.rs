@@ -151,6 +151,10 @@ async fn queries() {
         ("select u.k, t.v from t right join u on t.k = u.k where t.v is null", vec!["\"c\",\\N"]),
         ("select u.name from t, u where t.k = u.k and t.v = 1", vec!["\"Anna\""]),
         ("select v from t where k == \"b\"", vec!["\"2\""]),
+        ("select v from t where k is null or k in ('b') order by v", vec!["\"2\"", "\"4\""]),
+        ("select v from t where k like 'a%' or k is null order by v", vec!["\"1\"", "\"3\"", "\"4\""]),
+        ("select v from t where not (k in ('a')) order by v", vec!["\"2\""]),
+        ("select v from t where not (k like 'a%' or v = 4) and v < 1e1", vec!["\"2\""]),
         ("select v / 2, 7 / 2, v % 2 from t where v = 3", vec!["\"1.5\",\"3.5\",\"1\""]),
         (
             "select avg(v), min(d), max(d), count(d), count(distinct k) from t",

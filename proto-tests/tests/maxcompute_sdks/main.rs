@@ -3,6 +3,10 @@
 //! The programs in `python/` and `java/MaxComputeTables.java` print rows as JSON lines in one notation, so writers and
 //! readers can be paired freely. TIMESTAMP columns need pandas in PyODPS and are left to odps-sdk-java alone.
 
+mod program;
+mod signatures;
+mod sql;
+
 use std::process::Command;
 use std::time::Duration;
 

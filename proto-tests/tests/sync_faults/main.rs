@@ -1,9 +1,11 @@
 //! A bounded job against a Tunnel that misbehaves: blocks cut half-way, answers lost after the effect, refusals.
 //!
 //! The judge is the table: every record once, in whichever block it came. The broker is the sandbox's, which certifies nothing
-//! about Kafka here; real brokers are in `acceptance.rs`.
+//! about Kafka here; real brokers are in `acceptance`.
 
 #![allow(clippy::unwrap_used)]
+
+mod pace;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -62,6 +64,14 @@ impl World {
 
     /// A job that writes the table `t`, unless `writer` names another.
     fn spec(&self, writer: &str) -> JobSpec {
+        let (text, sources) = self.texts(writer, 2);
+        let mut options = LoadOptions::new(jiff::Timestamp::now());
+        options.sources.datasources = Datasources::parse("sources.toml", &sources).unwrap();
+        job::load("faults.json", &text, &options).unwrap()
+    }
+
+    /// The same as files: the job and its data sources.
+    fn texts(&self, writer: &str, concurrent: u32) -> (String, String) {
         let table = if writer.contains("\"table\"") { "" } else { r#""table": "t", "partition": "", "# };
         let writer = format!("{table}{writer}");
         let text = format!(
@@ -71,7 +81,7 @@ impl World {
                 "column": ["__partition__", "__offset__", "n", "__value__"], "beginOffset": "0", "endOffset": "1000000"}}}},
               {{"stepType": "odps", "category": "writer", "name": "Writer", "parameter": {{
                 "datasource": "odps_first", "column": ["p", "o", "n", "v"], {writer}}}}}],
-              "setting": {{"speed": {{"concurrent": 2}}, "errorLimit": {{"record": "0"}}}}}}"#,
+              "setting": {{"speed": {{"concurrent": {concurrent}}}, "errorLimit": {{"record": "0"}}}}}}"#,
             self.broker.address()
         );
         let sources = format!(
@@ -79,9 +89,7 @@ impl World {
             self.service.endpoint(),
             self.service.project()
         );
-        let mut options = LoadOptions::new(jiff::Timestamp::now());
-        options.sources.datasources = Datasources::parse("sources.toml", &sources).unwrap();
-        job::load("faults.json", &text, &options).unwrap()
+        (text, sources)
     }
 
     async fn run(&self, spec: &JobSpec) -> Result<Summary, RunError> {

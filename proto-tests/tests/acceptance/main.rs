@@ -1,6 +1,8 @@
 //! The reference job, end to end: Kafka's own tools create the topic and write the records, `forebay run` moves them, and
 //! PyODPS and odps-sdk-java read the table back. Kafka's ConsoleConsumer says what the rows must be.
 
+mod every_type;
+
 use std::time::{Duration, Instant};
 
 use forebay_proto_tests::cli::run_forebay;
