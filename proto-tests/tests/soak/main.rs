@@ -24,6 +24,10 @@ fn mib(kib: u64) -> f64 {
 /// What is ordered every few seconds, in turn.
 fn trouble(lane: &Lane, turn: u64) -> &'static str {
     let faults = lane.service.service().faults();
+    // One after the other: what piled up would be an outage.
+    if !faults.waiting().is_empty() {
+        return "still the last one";
+    }
     match turn % 8 {
         0 => faults.push(Fault::after("upload_commit", Action::Drop)),
         1 => faults.push(Fault::before("upload_block", Action::CutRequest { after_bytes: 300 })),
@@ -129,9 +133,7 @@ fn most_memory(lane: &mut Lane, records: u64) -> u64 {
     lane.wait_for_all("all records committed", &mut agent);
     let (_, most) = agent.memory();
     agent.terminate();
-    if let Err(difference) = lane.audit() {
-        panic!("{difference}");
-    }
+    lane.judge();
     most
 }
 
@@ -145,6 +147,8 @@ fn memory_max_holds_with_a_thousand_partitions_and_a_slow_maxcompute() {
             "concurrent = 8\ncommit_every = {{ rows = 100_000, time = \"3s\" }}\nmemory_max = \"{budget_mib}MiB\""
         );
         let mut lane = Lane::new(&site, &Plan { limits: &limits, session_ms: 10_000, ..Plan::new(name, 1000) });
+        // One record each first: the broker opens a thousand logs, one after the other.
+        lane.produce(1000, 0);
         lane.pad_values(4000);
         let kib = most_memory(&mut lane, number("FOREBAY_BUDGET_RECORDS", 30_000));
         say(&format!("1,000 partitions, slow blocks, memory_max {budget_mib} MiB: {:.1} MiB at most", mib(kib)));

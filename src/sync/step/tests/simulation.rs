@@ -654,7 +654,8 @@ impl World {
             if self.healed && self.is_complete() && self.queue.iter().all(|timed| is_idle(&timed.what)) {
                 return self.verdict();
             }
-            if happenings > 20_000 {
+            // A commit may come 30 hours late; who waits for it with nothing to do is not stuck.
+            if happenings > 20_000 && !(self.healed && self.is_complete()) {
                 return Err("it does not drain".into());
             }
         }
