@@ -187,9 +187,12 @@ mod tests {
     fn debug_shows_no_secret() {
         let key = Credentials::new(" id ", "k3y\n").with_security_token("t0ken");
         let shown = format!("{key:?} {key:#?} {:?}", Credentials::bearer("b3arer"));
-        let shown = format!("{shown} {:?}", Credentials::from_uri("http://h/x?token=s3cret"));
-        assert!(shown.contains("id") && shown.contains("http://h/x"));
-        assert!(["k3y", "t0ken", "b3arer", "s3cret"].iter().all(|secret| !shown.contains(secret)), "{shown}");
+        let shown = format!("{shown} {:?}", Credentials::from_uri("http://u5er@h/p4th?token=s3cret"));
+        assert!(shown.contains("id") && shown.contains("http://h/***"), "{shown}");
+        assert!(
+            ["k3y", "t0ken", "b3arer", "u5er", "p4th", "s3cret"].iter().all(|secret| !shown.contains(secret)),
+            "{shown}"
+        );
         assert_eq!(key.access_id(), "id");
     }
 
