@@ -12,8 +12,11 @@ mod failure;
 mod job;
 mod kafka;
 mod manual;
+mod meaning;
 pub(crate) mod out;
 mod personality;
+mod plan;
+mod preview;
 mod resolve;
 mod run;
 #[cfg(feature = "sandbox")]

@@ -45,6 +45,7 @@ pub use date_format::DateFormat;
 pub use report::{JobError, JobErrors, Note, Place, Severity};
 pub use secret::Secret;
 pub use spec::*;
+pub(crate) use suggest::nearest;
 
 use context::Context;
 use json::Value;

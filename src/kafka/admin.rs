@@ -1,6 +1,7 @@
 //! Topics and groups, for those who look after them.
 
 mod acls;
+mod brokers;
 mod configs;
 mod group_offsets;
 mod log_dirs;

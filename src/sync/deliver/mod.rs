@@ -22,7 +22,7 @@ use super::connect::{budget, client_config, compression, config, kafka_failure};
 use super::crash::crash_point;
 use super::dead_letters::DeadLetterBox;
 use super::error::{RunError, RunErrorKind, StopCause};
-use super::run::{TargetSide, target_side};
+use super::prepare::{TargetSide, target_side};
 use super::step::DeliveryOptions;
 use crate::job::{Begin, JobSpec, Mode, Reset};
 use crate::kafka::{self, Assignor, Client, GroupConfig, GroupConsumer, GroupEvent, GroupProtocol, OffsetReset};
