@@ -3,3 +3,4 @@
 pub mod jobs;
 pub mod logging;
 pub mod systemd;
+pub mod terminal;

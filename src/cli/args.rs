@@ -70,6 +70,14 @@ pub(super) enum Command {
     /// Reads records from the begin of the job's range, makes rows of them as a run does, and prints these. Writes nothing,
     /// commits nothing. Records that cannot become rows are told on standard error.
     Preview(super::preview::PreviewArgs),
+    /// Turn a DataWorks or DataX job into TOML
+    ///
+    /// Texts go over as they are, variables and all; what has no effect becomes a comment, and secrets stay behind: the new file takes
+    /// them from the environment. The new job is read again and compared with the old one before it is printed. Variables that the
+    /// job uses need a value for that (-p).
+    Convert(super::convert::ConvertArgs),
+    /// Print a commented job template
+    New(super::convert::NewArgs),
     /// Run SQL on MaxCompute and print the result
     Sql(super::sql::SqlArgs),
     /// Download tables, upload files, look at sessions
@@ -99,6 +107,8 @@ impl Command {
             Self::Check(args) => args.run().await,
             Self::Plan(args) => args.run().await,
             Self::Preview(args) => args.run().await,
+            Self::Convert(args) => args.run(),
+            Self::New(args) => args.run(),
             Self::Sql(args) => args.run().await,
             Self::Tunnel(args) => args.run().await,
             Self::Kafka(args) => args.run().await,

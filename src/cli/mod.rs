@@ -5,6 +5,7 @@ mod args;
 mod cat;
 mod check;
 mod connection;
+mod convert;
 #[cfg(feature = "sandbox")]
 mod demo;
 mod engine;

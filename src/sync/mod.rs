@@ -28,6 +28,7 @@ pub mod outlook;
 pub mod plan;
 mod prepare;
 pub mod preview;
+pub mod progress;
 pub mod rate;
 pub mod report;
 pub mod run;

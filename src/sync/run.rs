@@ -21,6 +21,7 @@ use super::lane::{IDLE_MAX, Lane, Shared};
 use super::ledger::Ledger;
 use super::plan::{PartitionRange, Plan, Target};
 use super::prepare::{Prepared, prepare};
+use super::progress::{Pace, Progress, Watcher};
 use super::rate::RateLimit;
 use super::report;
 use super::sessions::{SESSION_LIFE, Sessions, overwrite_advice};
@@ -42,8 +43,10 @@ pub(super) use super::connect::{kafka_failure, session_failure, tunnel_failure};
 pub struct RunOptions {
     /// The run fails when it takes longer; `None` = no deadline.
     pub deadline: Option<Duration>,
-    /// Time between progress lines.
+    /// Time between progress lines in the log; a lane that has waited for so long in one stage is told too.
     pub progress_every: Duration,
+    /// Who watches, on a terminal; the log has no progress lines then.
+    pub watched: Option<Watcher>,
     /// How long a request that is open may have nothing to send before its block is ended. The service cuts idle connections
     /// after 120 s.
     pub idle_max: Duration,
@@ -51,7 +54,7 @@ pub struct RunOptions {
 
 impl Default for RunOptions {
     fn default() -> Self {
-        Self { deadline: None, progress_every: Duration::from_secs(10), idle_max: IDLE_MAX }
+        Self { deadline: None, progress_every: Duration::from_secs(10), watched: None, idle_max: IDLE_MAX }
     }
 }
 
@@ -251,7 +254,7 @@ async fn move_records(
     };
     let ledger = tokio::select! {
         ledger = all => ledger?,
-        never = progress(&shared, options.progress_every, in_range) => match never {},
+        never = progress(&shared, options, in_range) => match never {},
         error = resolve_end_time(spec, prepared, &shared) => return Err(error),
         error = sessions_end(sessions) => return Err(error),
     };
@@ -272,8 +275,12 @@ pub(super) fn slice(per_second: Option<u64>) -> u64 {
     per_second.map_or(u64::MAX, |limit| limit.saturating_mul(5).max(1))
 }
 
-/// Prints a line every ten seconds, for ever.
-pub(super) async fn progress(shared: &Shared, every: Duration, in_range: Option<u64>) -> std::convert::Infallible {
+/// Tells how far the run is, for ever: a line every ten seconds, or somebody who watches.
+pub(super) async fn progress(shared: &Shared, options: &RunOptions, in_range: Option<u64>) -> std::convert::Infallible {
+    let every = options.progress_every;
+    if let Some(watcher) = &options.watched {
+        return watch_progress(shared, watcher, every).await;
+    }
     let mut before = shared.stats.snapshot();
     loop {
         tokio::time::sleep(every).await;
@@ -290,6 +297,27 @@ pub(super) async fn progress(shared: &Shared, every: Duration, in_range: Option<
         before = now;
     }
 }
+
+async fn watch_progress(shared: &Shared, watcher: &Watcher, stalled_after: Duration) -> std::convert::Infallible {
+    let mut pace = Pace::default();
+    loop {
+        let now = Instant::now();
+        let stats = shared.stats.snapshot();
+        let (records_per_second, bytes_per_second) = pace.handle(now, stats.records_read, stats.bytes_read);
+        let left = shared.end().lagging().try_fold(0_u64, |sum, (_, position, target)| match target {
+            Target::Offset(end) if end < i64::MAX => {
+                Some(sum.saturating_add(u64::try_from(end.saturating_sub(position)).unwrap_or(0)))
+            }
+            _ => None,
+        });
+        let stalled = shared.stages.stalled(now, stalled_after).into_iter().next();
+        watcher.tell(&Progress { stats, records_per_second, bytes_per_second, left, stalled });
+        tokio::time::sleep(WATCH_EVERY).await;
+    }
+}
+
+/// How often somebody who watches is told.
+const WATCH_EVERY: Duration = Duration::from_millis(250);
 
 /// Fails the run when the oldest session's life is over: its rows could not be committed any more.
 async fn sessions_end(sessions: &Sessions) -> RunError {

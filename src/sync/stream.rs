@@ -454,7 +454,7 @@ pub(super) async fn run(
     let stopped = run::until_stopped(&mut stop, deadline, std::future::pending::<Result<(), RunError>>());
     let outcome = tokio::select! {
         ledger = &mut all => Ok(ledger?),
-        never = run::progress(&shared, options.progress_every, None) => match never {},
+        never = run::progress(&shared, options, None) => match never {},
         error = run::resolve_end_time(spec, &prepared, &shared) => Err(error),
         stopped = stopped => Err(stopped.err().unwrap_or_else(|| RunError::new(RunErrorKind::Failed, "stopped"))),
     };

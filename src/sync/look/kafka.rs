@@ -1,7 +1,7 @@
 //! The Kafka end: brokers at their own addresses, the topic, its offsets, the group.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
@@ -65,7 +65,16 @@ async fn brokers(client: &Client, findings: &mut Findings) -> Result<BTreeMap<i3
     let mut asked = JoinSet::new();
     for broker in &cluster.brokers {
         let (client, node) = (client.clone(), broker.node);
-        asked.spawn(async move { (node, client.broker_versions(node).await) });
+        asked.spawn(async move {
+            // The first question makes the connection, the second one is timed.
+            let first = client.broker_api_versions(node).await;
+            let begin = Instant::now();
+            let answer = match first {
+                Ok(_) => client.broker_api_versions(node).await.map(|table| (table, begin.elapsed())),
+                Err(error) => Err(error),
+            };
+            (node, answer)
+        });
     }
     let mut answers = BTreeMap::new();
     while let Some(Ok((node, answer))) = asked.join_next().await {
