@@ -279,7 +279,7 @@ pub(super) fn slice(per_second: Option<u64>) -> u64 {
 pub(super) async fn progress(shared: &Shared, options: &RunOptions, in_range: Option<u64>) -> std::convert::Infallible {
     let every = options.progress_every;
     if let Some(watcher) = &options.watched {
-        return watch_progress(shared, watcher, every).await;
+        return watch_progress(shared, watcher, every, in_range).await;
     }
     let mut before = shared.stats.snapshot();
     loop {
@@ -298,7 +298,12 @@ pub(super) async fn progress(shared: &Shared, options: &RunOptions, in_range: Op
     }
 }
 
-async fn watch_progress(shared: &Shared, watcher: &Watcher, stalled_after: Duration) -> std::convert::Infallible {
+async fn watch_progress(
+    shared: &Shared,
+    watcher: &Watcher,
+    stalled_after: Duration,
+    in_range: Option<u64>,
+) -> std::convert::Infallible {
     let mut pace = Pace::default();
     loop {
         let now = Instant::now();
@@ -310,6 +315,9 @@ async fn watch_progress(shared: &Shared, watcher: &Watcher, stalled_after: Durat
             }
             _ => None,
         });
+        // Positions move by whole answers, and records do not count gaps: neither says less than what is left.
+        let unread = in_range.map(|all| all.saturating_sub(stats.records_read));
+        let left = left.into_iter().chain(unread).min();
         let stalled = shared.stages.stalled(now, stalled_after).into_iter().next();
         watcher.tell(&Progress { stats, records_per_second, bytes_per_second, left, stalled });
         tokio::time::sleep(WATCH_EVERY).await;

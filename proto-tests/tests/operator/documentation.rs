@@ -127,7 +127,7 @@ fn expected(page: &Path, output: &Output) {
         }
         "deploy/guide/src/from-datax.md" => &["任务启动时刻", "| e1       | d    |"],
         "deploy/guide/src/operations.md" => &["\"ok\":true", "upload session", "\"rows_written\":1"],
-        "deploy/guide/src/sandbox.md" => &["a\nb\n", "\"name\":\"a\"", "Topic:testkafka"],
+        "deploy/guide/src/sandbox.md" => &["a\nb\n", "\"name\":\"a\"", "Topic: testkafka"],
         _ => &[],
     };
     for wanted in wanted {
@@ -163,17 +163,15 @@ fn every_option_in_blocks_for_other_hosts_is_known() {
                 continue;
             }
             for line in block.replace("\\\n", " ").lines() {
-                let words: Vec<&str> =
-                    line.split(['#', '|', '>', '<']).next().unwrap_or_default().split_whitespace().collect();
-                let Some(("forebay" | "./forebay" | "target/release/forebay", rest)) =
-                    words.split_first().map(|(f, r)| (*f, r))
-                else {
+                let line = line.split(['#', '|', '>', '<']).next().unwrap_or_default();
+                let Some((word, rest)) = line.split_once(' ') else { continue };
+                if !["forebay", "./forebay", "target/release/forebay"].contains(&word) {
                     continue;
-                };
-                // Quotes do not matter: what is looked at are the options.
+                }
                 let scratch = Scratch::new("documentation");
-                let mut known = forebay(&scratch);
-                known.args(rest.iter().map(|word| word.trim_matches('\''))).arg("--help");
+                // A shell takes the words apart; what comes before --help must be known.
+                let mut known = command("bash");
+                known.current_dir(scratch.path()).args(["-c", &format!("exec \"$0\" {rest} --help")]).arg(program());
                 let output = run(known, b"", LIMIT);
                 assert_eq!(output.code, 0, "{}: {line}: {}", name(&page), output.describe());
                 tried += 1;
