@@ -26,12 +26,12 @@ fn many(world: &World, lines: usize) {
     world.produce("0", &lines);
 }
 
-const SLOW: [&str; 4] = ["--set", "reader.endOffset=100000", "--set", "setting.speed.record=400"];
+const SLOW: [&str; 4] = ["--set", "reader.endOffset=100000", "--set", "setting.speed.record=500"];
 
 #[test]
 fn a_terminal_has_one_line_that_is_drawn_again() {
     let world = World::start();
-    many(&world, 1_500);
+    many(&world, 1_200);
     let run = [&["run", "job.json", "--datasources", "sources.toml", "-o", "none"][..], &SLOW].concat();
     let output = on_a_terminal(&world.scratch, &[], &run).expect_success();
     let text = output.stdout_text();
@@ -45,7 +45,7 @@ fn a_terminal_has_one_line_that_is_drawn_again() {
         assert!(piece.starts_with("\u{1b}[1mjob\u{1b}[0m  ") && piece.contains("/s  "), "{piece:?}");
     }
     assert!(drawn.iter().any(|piece| piece.contains("lag ") && piece.contains("eta ")), "{drawn:?}");
-    assert!(drawn.iter().any(|piece| piece.contains("1,500 rows")), "{drawn:?}");
+    assert!(drawn.iter().any(|piece| piece.contains("1,200 rows")), "{drawn:?}");
     assert!(!text.contains("All Task WaitWriterTime"), "the log has no progress lines then: {text}");
     assert!(text.ends_with("\r\u{1b}[K"), "the line is gone at the end: {text:?}");
 
@@ -62,7 +62,7 @@ fn a_terminal_has_one_line_that_is_drawn_again() {
 #[test]
 fn without_a_terminal_there_is_a_line_now_and_then_and_datax_has_its_own() {
     let world = World::start();
-    many(&world, 1_500);
+    many(&world, 1_200);
     let begin = Instant::now();
     let run = [&["run", "job.json", "--report", "datax", "--progress-every", "1s"][..], &SLOW].concat();
     let output = world.forebay(&run).expect_success();
@@ -88,7 +88,7 @@ fn without_a_terminal_there_is_a_line_now_and_then_and_datax_has_its_own() {
         "读写失败总数",
     ];
     assert_eq!(labels, wanted, "{summary}");
-    assert!(summary.contains(&format!("{:<26}: {:>19}\n", "读出记录总数", "1500")), "{summary}");
+    assert!(summary.contains(&format!("{:<26}: {:>19}\n", "读出记录总数", "1200")), "{summary}");
     assert!(!output.stderr_text().contains('\u{1b}') && !summary.contains('\u{1b}'), "{}", output.describe());
 
     let json = world.forebay(&[&["run", "job.json", "-o", "none", "--log-format", "json"][..], &SLOW].concat());
