@@ -127,7 +127,9 @@ fn expected(page: &Path, output: &Output) {
         }
         "deploy/guide/src/from-datax.md" => &["任务启动时刻", "| e1       | d    |"],
         "deploy/guide/src/operations.md" => &["\"ok\":true", "upload session", "\"rows_written\":1"],
-        "deploy/guide/src/sandbox.md" => &["PartitionCount: 3", "topic \"testkafka\" with 3 partitions", "\"name\":\"a\""],
+        "deploy/guide/src/sandbox.md" => {
+            &["PartitionCount: 3", "topic \"testkafka\" with 3 partitions", "\"name\":\"a\""]
+        }
         _ => &[],
     };
     for wanted in wanted {
