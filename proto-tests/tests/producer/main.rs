@@ -198,8 +198,7 @@ async fn all(version: Version) {
 // Each version blocks a thread while a JVM reads.
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn what_is_written_is_what_java_reads() {
-    let versions: Vec<_> =
-        Version::wanted().into_iter().map(|version| (version, tokio::spawn(all(version)))).collect();
+    let versions: Vec<_> = Version::wanted().into_iter().map(|version| (version, tokio::spawn(all(version)))).collect();
     for (version, run) in versions {
         run.await.unwrap_or_else(|error| panic!("{version}: {error}"));
     }
