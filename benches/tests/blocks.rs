@@ -1,8 +1,8 @@
 //! 2 GB from a real broker in blocks of 64 MiB, of which every tenth breaks off half-way: every record arrives once, and the
 //! program stays below 32 MiB.
 //!
-//! `./proto-tests/run blocks` runs it on the release build and shows the figures. The program that is measured runs in a
-//! process of its own; broker, fake service and judge do not count.
+//! `./proto-tests/run blocks` runs it with the program that ships and shows the figures. The program that is measured runs in
+//! a process of its own; broker, fake service and judge do not count.
 
 use std::fs;
 use std::time::{Duration, Instant};

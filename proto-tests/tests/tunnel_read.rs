@@ -232,3 +232,30 @@ fn a_large_result_of_sql_is_printed_whole() {
     let exact = good(&["sql", "-o", "csv", "-e", "select id from t order by id limit 10000"], "");
     assert_eq!(exact.stdout_text().lines().count(), 10_001);
 }
+
+/// What breaks half-way is read on from there; where it cannot be, the command fails and says so, behind the good rows.
+#[test]
+fn a_download_that_breaks_is_whole_or_an_error() {
+    let (service, scratch) = (LocalMaxCompute::start(), Scratch::new("broken"));
+    let good = |arguments: &[&str], input: &str| call(&service, &scratch, arguments, input.as_bytes()).expect_success();
+    good(&["sql", "-e", "create table t (id bigint, v string)"], "");
+    let rows: String = (0..20_000).fold(String::from("id,v\n"), |rows, n| rows + &format!("{n},value {n}\n"));
+    good(&["tunnel", "upload", "-", "t", "-o", "csv"], &rows);
+    let faults = service.service().faults();
+    for after_bytes in [1, 100_000, 70_001, 50_002] {
+        faults.push(Fault::before("download_data", Action::CutAnswer { after_bytes }));
+    }
+    let down = good(&["tunnel", "download", "t"], "");
+    assert!(down.stdout_text() == rows, "{}", down.stderr_text());
+    assert!(faults.waiting().is_empty(), "{:?}", faults.waiting());
+
+    faults.push(Fault::before("download_data", Action::CutAnswer { after_bytes: 100_000 }));
+    let refused =
+        Action::Status { status: 403, code: "NoPermission".into(), message: "no more".into(), retry_after_s: None };
+    faults.push(Fault::before("download_data", refused));
+    let output = call(&service, &scratch, &["tunnel", "download", "t"], b"");
+    assert_eq!(output.code, 77, "{}", output.describe());
+    assert!(output.stderr_text().contains("NoPermission"), "{}", output.stderr_text());
+    let told = output.stdout_text();
+    assert!(rows.starts_with(&told) && told.lines().count() > 1_000 && told.ends_with('\n'), "{}", told.len());
+}

@@ -58,7 +58,7 @@ pub struct Listener {
     pub name: &'static str,
     /// Its security protocol.
     pub protocol: &'static str,
-    /// Where it listens, on 127.0.0.1.
+    /// Where it listens: on 127.0.0.1, or on the address that it advertises if that is `[::1]`.
     pub port: u16,
     /// The host that it advertises.
     pub advertised_host: &'static str,

@@ -68,7 +68,9 @@ pub(super) fn add_listeners(settings: &mut Settings, listeners: &[Listener]) {
         settings.push((key.to_owned(), format!("{known},{}", texts.join(","))));
     };
     let each = |text: fn(&Listener) -> String| listeners.iter().map(text).collect::<Vec<_>>();
-    add("listeners", "", each(|l| format!("{}://127.0.0.1:{}", l.name, l.port)));
+    let host = |listener: &Listener| if listener.advertised_host == "[::1]" { "[::1]" } else { "127.0.0.1" };
+    let listens = listeners.iter().map(|l| format!("{}://{}:{}", l.name, host(l), l.port)).collect();
+    add("listeners", "", listens);
     let advertised = each(|l| format!("{}://{}:{}", l.name, l.advertised_host, l.advertised_port));
     add("advertised.listeners", "", advertised);
     let protocols = each(|l| format!("{}:{}", l.name, l.protocol));

@@ -156,7 +156,7 @@ fn every_option_in_blocks_for_other_hosts_is_known() {
         let text = fs::read_to_string(&page).expect("in the tree");
         for (kind, block) in blocks(&text) {
             assert!(
-                ["sh", "sh suite", "toml", "python", "text", "rust,ignore"].contains(&kind.as_str())
+                ["sh", "sh suite", "toml", "yaml", "python", "text", "rust,ignore"].contains(&kind.as_str())
                     || kind.is_empty() && name(&page) == "README.md",
                 "{}: a block is marked {kind:?}",
                 name(&page)

@@ -181,18 +181,26 @@ async fn mistakes_are_told(version: Version) {
     assert_eq!(kind(ProducerRecord::new("mistakes")).await, ErrorKind::Closed);
 }
 
-#[tokio::test(flavor = "multi_thread")]
+/// All of it under one version, on one cluster.
+async fn all(version: Version) {
+    let _cluster = KafkaCluster::shared(version);
+    every_codec(version).await;
+    every_acks(version).await;
+    large_batches_are_parted(version).await;
+    append_time_is_told(version).await;
+    mistakes_are_told(version).await;
+    transactions::all(version).await;
+    if !version.has_zstd() {
+        zstd_is_refused_by_name(version).await;
+    }
+}
+
+// Each version blocks a thread while a JVM reads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn what_is_written_is_what_java_reads() {
-    for version in Version::wanted() {
-        every_codec(version).await;
-        every_acks(version).await;
-        large_batches_are_parted(version).await;
-        append_time_is_told(version).await;
-        mistakes_are_told(version).await;
-        transactions::all(version).await;
-        if !version.has_zstd() {
-            zstd_is_refused_by_name(version).await;
-        }
+    let versions: Vec<_> = Version::wanted().into_iter().map(|version| (version, tokio::spawn(all(version)))).collect();
+    for (version, run) in versions {
+        run.await.unwrap_or_else(|error| panic!("{version}: {error}"));
     }
 }
 

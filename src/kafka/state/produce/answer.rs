@@ -120,6 +120,7 @@ impl<T, E: Clone> ProduceState<T, E> {
         let Some(queue) = self.queues.get_mut(at) else { return };
         let (unresolved, bump_wanted) = (queue.sequences.unresolved, queue.sequences.bump_wanted);
         let sequences = queue.sequences;
+        let is_first = queue.batches.front().is_some_and(|batch| batch.id == id);
         let Some(batch) = queue.find(id) else { return };
         let Some(stamp) = batch.stamp.filter(|_| self.options.idempotent) else {
             return self.give_up(now, at, id, cause);
@@ -127,7 +128,7 @@ impl<T, E: Clone> ProduceState<T, E> {
         let passing = match code {
             // It waits for a batch before this one, which is on its way again; or this one had another number by then.
             ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER => {
-                bump_wanted || !unresolved && (batch.was_moved || !sequences.is_due(stamp))
+                bump_wanted || !unresolved && (batch.was_moved || !is_first && !sequences.is_due(stamp))
             }
             // Its log is not loaded yet, or the numbers have changed meanwhile.
             ErrorCode::UNKNOWN_PRODUCER_ID => bump_wanted || batch.was_moved || answer.log_start_offset == -1,

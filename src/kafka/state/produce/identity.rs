@@ -40,6 +40,9 @@ pub(super) struct Sequences {
     pub(super) next: i32,
     /// The number after the last record that a broker has confirmed.
     pub(super) confirmed: i32,
+    /// A broker has confirmed a batch of this owner. Before that it takes any first number for the first one
+    /// (`ProducerAppendInfo.java` in apache/kafka), so that a second batch could overtake a first that a new leader refuses.
+    pub(super) is_known: bool,
     /// A batch was given up of which nobody knows whether it is in the log.
     pub(super) unresolved: bool,
     /// The broker does not know what we wrote before; everything goes under a new epoch once nothing is with a broker.
@@ -48,7 +51,7 @@ pub(super) struct Sequences {
 
 impl Sequences {
     pub(super) const fn new() -> Self {
-        Self { owner: None, next: 0, confirmed: 0, unresolved: false, bump_wanted: false }
+        Self { owner: None, next: 0, confirmed: 0, is_known: false, unresolved: false, bump_wanted: false }
     }
 
     /// Gives `count` new records their number.
@@ -68,6 +71,7 @@ impl Sequences {
 
     pub(super) fn confirm(&mut self, stamp: Stamp, count: i32) {
         if self.owner == Some(stamp.owner) {
+            self.is_known = true;
             let end = after(stamp.sequence, count);
             // Numbers wrap: "later" is what lies less than half the circle ahead.
             if end.wrapping_sub(self.confirmed) & i32::MAX < 1 << 30 {

@@ -127,6 +127,7 @@ impl<T, E: Clone> ProduceState<T, E> {
             (Identity::NotWanted, 0) => self.options.in_flight_max,
             // Without sequence numbers, a batch that fails must not be overtaken.
             (Identity::NotWanted, _) => 1,
+            _ if !queue.sequences.is_known => 1,
             _ => self.options.in_flight_max.min(IDEMPOTENT_IN_FLIGHT_MAX),
         };
         // Towards a new leader, only when the old one has said its last word.

@@ -70,6 +70,20 @@ impl Bench {
         Self { state, now, name, next: 0 }
     }
 
+    /// A broker has confirmed a record of every partition, number 0; handles begin at 0 behind it.
+    fn known(options: ProduceOptions, leaders: &[Option<i32>]) -> Self {
+        let mut bench = Self::new(options, leaders);
+        for partition in (0..).take(leaders.len()) {
+            bench.append(partition, 990).unwrap();
+            bench.later(5);
+            let order = bench.request();
+            bench.answer(&order, ErrorCode::NONE, 0);
+        }
+        assert_eq!(bench.done().len(), leaders.len());
+        bench.next = 0;
+        bench
+    }
+
     fn later(&mut self, ms: u64) {
         self.now += Duration::from_millis(ms);
     }
@@ -178,33 +192,51 @@ fn records_linger_until_the_time_is_over_or_the_batch_is_full() {
 
 #[test]
 fn a_batch_that_comes_back_goes_before_all_that_came_after_it() {
-    let mut bench = Bench::new(options(), &[Some(1)]);
+    let mut bench = Bench::known(options(), &[Some(1)]);
     for _ in 0..3 {
         bench.append(0, 990).unwrap();
     }
     bench.later(5);
     let sent = bench.requests();
-    assert_eq!(sent.iter().flat_map(stamps).collect::<Vec<_>>(), [(7, 0, 0, 1), (7, 0, 1, 1), (7, 0, 2, 1)]);
+    assert_eq!(sent.iter().flat_map(stamps).collect::<Vec<_>>(), [(7, 0, 1, 1), (7, 0, 2, 1), (7, 0, 3, 1)]);
     bench.answer(&sent[0], ErrorCode::NOT_ENOUGH_REPLICAS, -1);
     bench.answer(&sent[1], ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, -1);
     bench.append(0, 990).unwrap();
     bench.later(200);
     // The third is still out; the first goes again, and nothing else.
     let again = bench.request();
-    assert_eq!(stamps(&again), [(7, 0, 0, 1)]);
+    assert_eq!(stamps(&again), [(7, 0, 1, 1)]);
     bench.answer(&sent[2], ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, -1);
     bench.later(200);
     assert!(bench.requests().is_empty());
     bench.answer(&again, ErrorCode::NONE, 0);
     let second = bench.request();
-    assert_eq!(stamps(&second), [(7, 0, 1, 1)], "again means alone");
+    assert_eq!(stamps(&second), [(7, 0, 2, 1)], "again means alone");
     bench.answer(&second, ErrorCode::NONE, 1);
     // What has never been sent follows on the heels of what goes again.
     let rest = bench.requests();
-    assert_eq!(rest.iter().flat_map(stamps).collect::<Vec<_>>(), [(7, 0, 2, 1), (7, 0, 3, 1)]);
+    assert_eq!(rest.iter().flat_map(stamps).collect::<Vec<_>>(), [(7, 0, 3, 1), (7, 0, 4, 1)]);
     bench.answer(&rest[0], ErrorCode::NONE, 2);
     bench.answer(&rest[1], ErrorCode::NONE, 3);
     assert_eq!(bench.done().len(), 4);
+}
+
+/// A broker takes any number from a producer that it does not know: a second batch must not overtake a first that is refused.
+#[test]
+fn the_first_batch_of_a_partition_goes_alone() {
+    let mut bench = Bench::new(options(), &[Some(1)]);
+    for _ in 0..3 {
+        bench.append(0, 990).unwrap();
+    }
+    bench.later(5);
+    let first = bench.request();
+    assert_eq!(stamps(&first), [(7, 0, 0, 1)]);
+    bench.answer(&first, ErrorCode::NOT_LEADER_OR_FOLLOWER, -1);
+    bench.later(200);
+    let again = bench.request();
+    assert_eq!(stamps(&again), [(7, 0, 0, 1)]);
+    bench.answer(&again, ErrorCode::NONE, 0);
+    assert_eq!(bench.requests().iter().flat_map(stamps).collect::<Vec<_>>(), [(7, 0, 1, 1), (7, 0, 2, 1)]);
 }
 
 #[test]
@@ -224,7 +256,7 @@ fn without_numbers_one_batch_of_a_partition_is_out() {
 
 #[test]
 fn a_new_leader_waits_for_the_last_word_of_the_old_one() {
-    let mut bench = Bench::new(options(), &[Some(1)]);
+    let mut bench = Bench::known(options(), &[Some(1)]);
     bench.append(0, 990).unwrap();
     bench.later(5);
     let old = bench.request();
@@ -238,7 +270,7 @@ fn a_new_leader_waits_for_the_last_word_of_the_old_one() {
     bench.later(200);
     let orders = bench.requests();
     assert!(orders.iter().all(|order| order.broker == 2));
-    assert_eq!(orders.iter().flat_map(stamps).collect::<Vec<_>>(), [(7, 0, 0, 1), (7, 0, 1, 1)]);
+    assert_eq!(orders.iter().flat_map(stamps).collect::<Vec<_>>(), [(7, 0, 1, 1), (7, 0, 2, 1)]);
 }
 
 #[test]
@@ -269,7 +301,7 @@ fn what_the_broker_has_already_counts_as_written() {
 
 #[test]
 fn numbers_move_up_after_a_batch_that_is_certainly_not_written() {
-    let mut bench = Bench::new(options(), &[Some(1)]);
+    let mut bench = Bench::known(options(), &[Some(1)]);
     for _ in 0..2 {
         bench.append(0, 990).unwrap();
     }
@@ -279,7 +311,7 @@ fn numbers_move_up_after_a_batch_that_is_certainly_not_written() {
     bench.answer(&sent[1], ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, -1);
     bench.later(200);
     let again = bench.request();
-    assert_eq!(stamps(&again), [(7, 0, 0, 1)], "it takes the other's number");
+    assert_eq!(stamps(&again), [(7, 0, 1, 1)], "it takes the other's number");
     bench.answer(&again, ErrorCode::NONE, 0);
     let done = bench.done();
     assert!(done[0].1.is_err() && done[1] == (1, Ok(Some(0))), "{done:?}");
@@ -288,7 +320,7 @@ fn numbers_move_up_after_a_batch_that_is_certainly_not_written() {
 #[test]
 fn a_broker_that_has_lost_track_gets_a_new_epoch() {
     for (code, log_start) in [(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, 0), (ErrorCode::UNKNOWN_PRODUCER_ID, 9)] {
-        let mut bench = Bench::new(options(), &[Some(1), Some(1)]);
+        let mut bench = Bench::known(options(), &[Some(1), Some(1)]);
         for _ in 0..2 {
             bench.append(0, 990).unwrap();
         }
@@ -312,7 +344,7 @@ fn a_broker_that_has_lost_track_gets_a_new_epoch() {
 #[test]
 fn a_batch_of_unknown_fate_that_is_given_up_leads_to_a_new_epoch_only_when_needed() {
     for is_written in [true, false] {
-        let mut bench = Bench::new(options(), &[Some(1)]);
+        let mut bench = Bench::known(options(), &[Some(1)]);
         bench.append(0, 990).unwrap();
         bench.later(59_000);
         bench.append(0, 990).unwrap();
@@ -325,12 +357,12 @@ fn a_batch_of_unknown_fate_that_is_given_up_leads_to_a_new_epoch_only_when_neede
         let again = bench.request();
         let done = bench.done();
         assert!(matches!(&done[0], (0, Err(failed)) if failed.maybe_written), "{done:?}");
-        assert_eq!(stamps(&again), [(7, 0, 1, 1)], "the second keeps its number, or it could be there twice");
+        assert_eq!(stamps(&again), [(7, 0, 2, 1)], "the second keeps its number, or it could be there twice");
         if is_written {
             bench.answer(&again, ErrorCode::NONE, 1);
             bench.append(0, 990).unwrap();
             bench.later(5);
-            assert_eq!(stamps(&bench.request()), [(7, 0, 2, 1)]);
+            assert_eq!(stamps(&bench.request()), [(7, 0, 3, 1)]);
         } else {
             bench.answer(&again, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, -1);
             bench.later(200);

@@ -9,8 +9,8 @@ use crate::kafka::record::Decompressor;
 #[derive(Default)]
 struct Log {
     values: Vec<u32>,
-    /// (epoch, next number), and the last batches with their offsets, as brokers keep them.
-    next: (i16, i32),
+    /// (epoch, next number), none before the first batch, and the last batches with their offsets, as brokers keep them.
+    next: Option<(i16, i32)>,
     recent: VecDeque<(i16, i32, i32, i64)>,
 }
 
@@ -20,8 +20,10 @@ impl Log {
         if let Some(known) = self.recent.iter().find(|known| (known.0, known.1, known.2) == (epoch, sequence, count)) {
             return (ErrorCode::NONE, known.3);
         }
-        let expected = if epoch > self.next.0 { 0 } else { self.next.1 };
-        if epoch < self.next.0 {
+        // Of a producer that it does not know a broker takes any number.
+        let (known, next) = self.next.unwrap_or((epoch, sequence));
+        let expected = if epoch > known { 0 } else { next };
+        if epoch < known {
             return (ErrorCode::INVALID_PRODUCER_EPOCH, -1);
         }
         if sequence != expected {
@@ -29,7 +31,7 @@ impl Log {
         }
         let offset = i64::try_from(self.values.len()).unwrap();
         self.values.extend_from_slice(values);
-        self.next = (epoch, sequence + count);
+        self.next = Some((epoch, sequence + count));
         self.recent.push_back((epoch, sequence, count, offset));
         if self.recent.len() > 5 {
             self.recent.pop_front();
@@ -52,8 +54,9 @@ fn run(seed: u64) {
     let options =
         ProduceOptions { batch_bytes: 200, delivery_timeout: Duration::from_secs(100_000), seed, ..options() };
     let (mut state, mut now, name) = (State::new(options), Instant::now(), Arc::from("t"));
-    let mut leader = 1;
-    state.handle_metadata(now, &name, Ok(&topic(&[Some(leader)])));
+    // The first word about the leader may be wrong.
+    let mut leader = if draw(2) == 0 { 1 } else { 2 };
+    state.handle_metadata(now, &name, Ok(&topic(&[Some(1)])));
     state.handle_identity(now, Ok(Owner { id: 7, epoch: 0 }));
     let (mut log, mut wire, mut sent) = (Log::default(), Vec::<ProduceOrder>::new(), 0_u32);
     let mut done: Vec<(u32, i64)> = Vec::new();
