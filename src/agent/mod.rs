@@ -10,3 +10,5 @@ pub mod served;
 pub mod site;
 pub mod systemd;
 pub mod terminal;
+
+pub use http::ask;

@@ -48,6 +48,12 @@ pub(super) enum Command {
     /// once; what is under way is kept in the group, nothing on disk. SIGTERM lets it come to its end, a second one stops at
     /// once.
     Agent(super::agent::AgentArgs),
+    /// Ask a running agent how its jobs are
+    ///
+    /// The exit code is 0 when every job is at work, and 69 when one is not, or no agent answers.
+    Status(super::status::StatusArgs),
+    /// The same again and again, until Ctrl-C
+    Top(super::status::TopArgs),
     /// Settle by hand what an agent cannot: sealed batches whose upload session MaxCompute has forgotten
     ///
     /// Without a decision it only shows what is under way (exit code 76 when something waits for a person). An agent that was away
@@ -103,6 +109,8 @@ impl Command {
         match self {
             Self::Run(args) => args.run().await,
             Self::Agent(args) => args.run().await,
+            Self::Status(args) => args.run().await,
+            Self::Top(args) => args.run().await,
             Self::Resolve(args) => args.run().await,
             Self::Check(args) => args.run().await,
             Self::Plan(args) => args.run().await,

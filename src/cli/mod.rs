@@ -23,6 +23,7 @@ mod run;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 mod sql;
+mod status;
 mod tunnel;
 
 use std::ffi::OsString;

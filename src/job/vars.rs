@@ -156,7 +156,7 @@ impl Vars {
             self.used.borrow_mut().params.insert(name.to_owned());
             return Ok(value.clone());
         }
-        if let Some(value) = self.from_env(name) {
+        if let Some(value) = self.environment(name) {
             return value;
         }
         let unresolved = |why: &str| (format!("variable ${{{name}}} {why}"), self.advice(name));
@@ -180,7 +180,7 @@ impl Vars {
     }
 
     /// What the environment or a file says, where they are asked at all and it is theirs to say.
-    fn from_env(&self, reference: &str) -> Option<Result<String, (String, String)>> {
+    fn environment(&self, reference: &str) -> Option<Result<String, (String, String)>> {
         let env = self.env.as_ref()?;
         let name = reference.split(":-").next().and_then(|head| head.split(":?").next()).unwrap_or(reference);
         if let Some(value) = self.params.get(name) {

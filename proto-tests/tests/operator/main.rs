@@ -7,6 +7,7 @@ mod before;
 mod conversion;
 mod documentation;
 mod during;
+mod watching;
 
 use std::time::Duration;
 

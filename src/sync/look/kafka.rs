@@ -272,7 +272,8 @@ fn ranges(spec: &JobSpec, plan: &Plan, findings: &mut Findings) {
 
 /// Reads the first records of one partition: the right to read is proved by nothing else.
 async fn read_one(spec: &JobSpec, client: &Client, plan: &Plan, findings: &mut Findings) {
-    let Some(range) = plan.ranges.iter().find(|range| range.begin < range.log_end).or(plan.ranges.first()) else {
+    let Some(range) = plan.ranges.iter().find(|range| range.begin < range.log_end).or_else(|| plan.ranges.first())
+    else {
         return;
     };
     let settings = ConsumerConfig { wait_ms_max: 100, ..consumer_config(spec, &budget(spec, 1)) };
