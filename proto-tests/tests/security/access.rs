@@ -136,13 +136,18 @@ pub(crate) fn rights_are_given_listed_and_taken(secured: &Secured) {
     let lacks =
         if secured.version < Version::V2_8_2 { "enable.idempotence=false" } else { "TOPIC_AUTHORIZATION_FAILED" };
     refused(USER, PASSWORD, &["produce", "--topic", topic], 77, lacks, topic);
-    let of_topic = "TOPIC_AUTHORIZATION_FAILED";
+    let (of_topic, of_group) = ("TOPIC_AUTHORIZATION_FAILED", "GROUP_AUTHORIZATION_FAILED");
     for (words, lacks, what) in [
         (&consume[..], of_topic, topic),
         (&produce, of_topic, topic),
         (&["topics", "--describe", "--topic", topic], of_topic, topic),
         (&["topics", "--delete", "--topic", topic], of_topic, topic),
         (&["offsets", "--topic", topic], of_topic, topic),
+        (&["configs", "--describe", "--topic", topic], of_topic, topic),
+        (&["configs", "--alter", "--topic", topic, "--add-config", "retention.ms=1"], of_topic, topic),
+        (&["groups", "--describe", "--group", topic], of_group, topic),
+        (&["groups", "--delete", "--group", topic], of_group, topic),
+        (&["acls", "--list"], "CLUSTER_AUTHORIZATION_FAILED", "acls"),
     ] {
         refused(OTHER_USER, OTHER_PASSWORD, words, 77, lacks, what);
     }
