@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(180);
 const PROGRAM_VARIABLE: &str = "FOREBAY_PROGRAM";
 
 /// Variables of the machine that would reach into a job.
-const FOREIGN: [&str; 11] = [
+const FOREIGN: [&str; 12] = [
     "ODPS_PROJECT_NAME",
     "ODPS_ENDPOINT",
     "ODPS_TUNNEL_ENDPOINT",
@@ -29,6 +29,7 @@ const FOREIGN: [&str; 11] = [
     "FOREBAY_BROKERS",
     "FOREBAY_DATASOURCES",
     "FOREBAY_ODPS_CONFIG",
+    "FOREBAY_HTTP",
 ];
 
 /// A `forebay` command line without its arguments, in the folder of `scratch` and without variables that would reach into

@@ -1,12 +1,14 @@
 //! The jobs that one agent runs: started, stopped and exchanged while the others go on.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::job::JobSpec;
 use crate::sync::deliver::{DeliverOptions, deliver};
+use crate::sync::status::JobStatus;
 use crate::sync::{RunError, RunErrorKind, StopCause};
 
 /// The jobs of an agent, by name.
@@ -17,6 +19,28 @@ pub struct Jobs {
     /// What is to be started as soon as the job of the same name has ended.
     waiting: BTreeMap<String, JobSpec>,
     tasks: JoinSet<(String, Result<(), RunError>)>,
+    /// What each job tells about itself; those that have ended stay until the next set of jobs.
+    statuses: Statuses,
+}
+
+/// What each job of an agent tells about itself, by name. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Statuses(Arc<Mutex<BTreeMap<String, Arc<JobStatus>>>>);
+
+impl Statuses {
+    fn jobs(&self) -> MutexGuard<'_, BTreeMap<String, Arc<JobStatus>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All of them, by name.
+    pub fn all(&self) -> Vec<Arc<JobStatus>> {
+        self.jobs().values().cloned().collect()
+    }
+
+    /// The one of this job.
+    pub fn get(&self, name: &str) -> Option<Arc<JobStatus>> {
+        self.jobs().get(name).cloned()
+    }
 }
 
 #[derive(Debug)]
@@ -46,7 +70,18 @@ impl Changes {
 impl Jobs {
     /// No jobs yet.
     pub fn new(options: DeliverOptions) -> Self {
-        Self { options, running: BTreeMap::new(), waiting: BTreeMap::new(), tasks: JoinSet::new() }
+        Self {
+            options,
+            running: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            statuses: Statuses::default(),
+        }
+    }
+
+    /// What the jobs tell about themselves.
+    pub const fn statuses(&self) -> &Statuses {
+        &self.statuses
     }
 
     /// Makes these the jobs that run. What has not changed is not touched; a job that had ended is started again.
@@ -54,6 +89,7 @@ impl Jobs {
         let mut changes = Changes::default();
         self.waiting.clear();
         let names: Vec<String> = wanted.iter().map(|spec| spec.name.clone()).collect();
+        self.statuses.jobs().retain(|name, _| names.contains(name) || self.running.contains_key(name));
         for (name, running) in &self.running {
             if !names.contains(name) {
                 running.stop.send_replace(Some(StopCause::Terminate));
@@ -81,7 +117,9 @@ impl Jobs {
         let (stop, stopped) = watch::channel(None);
         let (name, options) = (spec.name.clone(), self.options);
         self.running.insert(name.clone(), Running { spec: spec.clone(), stop });
-        self.tasks.spawn(async move { (name, deliver(&spec, options, stopped).await) });
+        let status = Arc::new(JobStatus::new(&spec, jiff::Timestamp::now().as_millisecond()));
+        self.statuses.jobs().insert(name.clone(), Arc::clone(&status));
+        self.tasks.spawn(async move { (name, deliver(&spec, options, &status, stopped).await) });
     }
 
     /// Drains all of them, for good.

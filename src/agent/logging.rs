@@ -13,6 +13,16 @@ use std::thread;
 use jiff::Zoned;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
+use super::events::Events;
+
+/// What was logged of late.
+static EVENTS: Events = Events::new();
+
+/// What was logged of late, from INFO on.
+pub fn events() -> &'static Events {
+    &EVENTS
+}
+
 /// How a line is laid out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
@@ -73,6 +83,9 @@ impl Log for StderrLog {
             thread: thread.name().unwrap_or("-"),
             message: &record.args().to_string(),
         };
+        if line.level <= Level::Info {
+            EVENTS.add(line.level.as_str(), line.logger(), line.message, now.timestamp().as_millisecond());
+        }
         // One write a line, so that lines of two threads do not mix.
         let text = line.render(self.format, &now);
         drop(io::stderr().lock().write_all(text.as_bytes()));
@@ -95,8 +108,12 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
+    fn logger(&self) -> &str {
+        self.target.strip_prefix("forebay::").unwrap_or(self.target)
+    }
+
     fn render(&self, format: LogFormat, now: &Zoned) -> String {
-        let logger = self.target.strip_prefix("forebay::").unwrap_or(self.target);
+        let logger = self.logger();
         match format {
             LogFormat::Text => format!(
                 "{} [{}] {:<5} {logger} - {}\n",

@@ -1,5 +1,11 @@
-//! Process concerns of a long-running forebay.
+//! Process concerns of a long-running forebay: its jobs, its log, what systemd hears, and what it shows over HTTP.
 
+pub mod events;
+mod http;
 pub mod jobs;
 pub mod logging;
+mod metrics;
+pub mod process;
+pub mod served;
+pub mod site;
 pub mod systemd;

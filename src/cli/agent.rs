@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 
 use super::connection::read;
 use super::engine::{self, Ended};
@@ -13,10 +15,13 @@ use super::failure::code;
 use super::job::Filling;
 use super::run::{duration, log_job};
 use super::{Failure, out};
-use crate::agent::jobs::Jobs;
+use crate::agent::jobs::{Changes, Jobs};
+use crate::agent::served::{ADDRESS, Served};
+use crate::agent::site::Site;
 use crate::agent::systemd::{self, Told};
 use crate::job::{JobSpec, Purpose};
 use crate::sync::deliver::DeliverOptions;
+use crate::sync::status::SAMPLE_MS;
 use crate::sync::{RunError, StopCause};
 
 /// Jobs, and how they are stopped.
@@ -33,6 +38,17 @@ pub(super) struct AgentArgs {
     /// Time that SIGTERM leaves for what is under way, such as 10s or 2m
     #[arg(help_heading = "Agent", long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     drain: Duration,
+
+    #[arg(help_heading = "Agent", long, value_name = "ADDR", env = "FOREBAY_HTTP", help = http_help())]
+    http: Option<String>,
+
+    /// Time without progress after which a job is shown as stalled
+    #[arg(help_heading = "Agent", long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    stalled_after: Duration,
+}
+
+fn http_help() -> String {
+    format!("Where the status page, /metrics and the API are served [default: {ADDRESS}]; \"off\" for nowhere")
 }
 
 const EXAMPLES: &str = "\
@@ -44,8 +60,11 @@ Examples:
 impl AgentArgs {
     pub(super) async fn run(self) -> Result<ExitCode, Failure> {
         let jobs = self.load()?;
-        let options = DeliverOptions { drain: self.drain };
-        let outcome = engine::until_ended(|stop| self.supervise(jobs, options, stop)).await?;
+        let running = Jobs::new(DeliverOptions { drain: self.drain });
+        let site = Arc::new(Site::new(running.statuses(), self.stalled_after));
+        // Held until the end.
+        let _served = self.serve(&site).await?;
+        let outcome = engine::until_ended(|stop| self.supervise(running, jobs, &site, stop)).await?;
         match outcome {
             Ok(()) => Ok(ExitCode::SUCCESS),
             Err(Ended::Dropped(code)) => {
@@ -59,6 +78,28 @@ impl AgentArgs {
                     out::talk(&format!("  next: {advice}"));
                 }
                 Ok(ExitCode::from(engine::exit_code(error.kind)))
+            }
+        }
+    }
+
+    /// Puts the site on its address. One that was asked for must be free; the usual one may be another agent's.
+    async fn serve(&self, site: &Arc<Site>) -> Result<Option<Served>, Failure> {
+        if self.http.as_deref().is_some_and(|address| address.eq_ignore_ascii_case("off")) {
+            return Ok(None);
+        }
+        let address = self.http.as_deref().unwrap_or(ADDRESS);
+        match Served::start(site, address).await {
+            Ok(served) => {
+                log::info!("status page at http://{}/", served.address());
+                Ok(Some(served))
+            }
+            Err(error) if self.http.is_none() => {
+                log::warn!("no status page: {address}: {error}; another agent of this host may have it (see --http)");
+                Ok(None)
+            }
+            Err(error) => {
+                let failure = Failure::new(code::CONFIG, format!("--http {address}: {error}"));
+                Err(failure.advise("give a free address such as 127.0.0.1:9181, or \"off\""))
             }
         }
     }
@@ -108,15 +149,20 @@ impl AgentArgs {
     /// Runs the jobs until they are told to stop, or none is left.
     async fn supervise(
         &self,
+        mut jobs: Jobs,
         first: Vec<JobSpec>,
-        options: DeliverOptions,
+        site: &Site,
         mut stop: watch::Receiver<Option<StopCause>>,
     ) -> Result<(), RunError> {
         let mut hangup = signal(SignalKind::hangup())
             .inspect_err(|error| log::warn!("SIGHUP will not read the jobs again: {error}"))
             .ok();
-        let mut jobs = Jobs::new(options);
         jobs.apply(first);
+        let mut alive = systemd::alive_every().map(tokio::time::interval);
+        let mut turn = tokio::time::interval(TURN_EVERY);
+        turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut sample = tokio::time::interval(Duration::from_millis(SAMPLE_MS.unsigned_abs()));
+        sample.set_missed_tick_behavior(MissedTickBehavior::Delay);
         systemd::tell(Told::Ready, &status(&jobs));
         let mut failure = None;
         let mut stopping = false;
@@ -128,8 +174,10 @@ impl AgentArgs {
                 }
             };
             let alive = async {
-                match systemd::alive_every() {
-                    Some(every) => tokio::time::sleep(every).await,
+                match &mut alive {
+                    Some(alive) => {
+                        alive.tick().await;
+                    }
                     None => std::future::pending().await,
                 }
             };
@@ -148,41 +196,46 @@ impl AgentArgs {
                     if changed.is_err() || cause.is_some() {
                         stopping = true;
                         systemd::tell(Told::Stopping, "stopping: what is under way comes to its end");
+                        site.draining();
                         jobs.stop(cause.unwrap_or(StopCause::Terminate));
                     }
                 }
                 true = reload, if !stopping => {
                     systemd::tell(Told::Reloading, "reading the jobs again");
-                    self.reload(&mut jobs);
+                    site.reloaded(self.reload(&mut jobs));
                     systemd::tell(Told::Ready, &status(&jobs));
                 }
                 () = alive => systemd::tell(Told::Alive, ""),
+                _ = turn.tick() => site.turned(),
+                _ = sample.tick() => site.sample(),
             }
         }
     }
 
-    /// All or nothing: with one job that cannot be used, everything goes on as it was.
-    fn reload(&self, jobs: &mut Jobs) {
+    /// All or nothing: with one job that cannot be used, everything goes on as it was. Gives what has come of it.
+    fn reload(&self, jobs: &mut Jobs) -> Result<String, String> {
         match self.load() {
             Ok(wanted) => {
                 let changes = jobs.apply(wanted);
-                if changes.is_empty() {
-                    log::info!("read the jobs again: nothing has changed");
+                let text = if changes.is_empty() {
+                    "nothing has changed".to_owned()
                 } else {
-                    log::info!(
-                        "read the jobs again: started {:?}, changed {:?}, stopped {:?}",
-                        changes.started,
-                        changes.changed,
-                        changes.stopped
-                    );
-                }
+                    let Changes { started, changed, stopped } = changes;
+                    format!("started {started:?}, changed {changed:?}, stopped {stopped:?}")
+                };
+                log::info!("read the jobs again: {text}");
+                Ok(text)
             }
             Err(failure) => {
-                log::error!("the jobs go on as they were, what was read cannot be used: {}", failure.message)
+                log::error!("the jobs go on as they were, what was read cannot be used: {}", failure.message);
+                Err(failure.message)
             }
         }
     }
 }
+
+/// How often the loop shows that it turns.
+const TURN_EVERY: Duration = Duration::from_secs(1);
 
 fn is_job(path: &Path) -> bool {
     let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));

@@ -117,6 +117,21 @@ impl Client {
         }
     }
 
+    /// What one broker speaks, asked once: how long the answer takes is the way there and back.
+    ///
+    /// # Errors
+    /// Of the one attempt.
+    pub async fn broker_api_versions(&self, node: i32) -> Result<VersionTable, Error> {
+        let place = Place::Node(node);
+        let asked = self.core.ask(Lane::Control, &place, &ApiVersionsCall, self.core.config.request_timeout).await;
+        let answer = asked.map_err(|attempt| attempt.error)?;
+        if !answer.error.is_ok() {
+            let error = Error::broker(answer.error, None).api(ApiKey::ApiVersions);
+            return Err(error.at_broker(self.core.place_name(&place)));
+        }
+        Ok(VersionTable::new(answer.apis))
+    }
+
     /// Creates a topic and returns once the controller has it. Other brokers may take a moment longer.
     ///
     /// # Errors

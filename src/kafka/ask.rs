@@ -17,6 +17,7 @@ use super::state::cluster::{Cluster, Place, Topic};
 use super::state::link::{LinkFault, TlsKind};
 use super::state::login::LoginFault;
 use super::state::sasl::CredentialsFault;
+use crate::timings;
 
 /// What a client and its consumers share.
 #[derive(Debug)]
@@ -195,7 +196,7 @@ impl Core {
     ) -> Result<C::Answer, Attempt> {
         let name = self.place_name(place);
         let link = self.link(lane, place, C::API, &name).await?;
-        match link.call(call, patience).await {
+        match timed(&link, call, patience).await {
             Ok(answer) => Ok(answer),
             Err(fault) => Err(call_attempt(&fault).map(|e| e.api(C::API).at_broker(name))),
         }
@@ -212,7 +213,7 @@ impl Core {
     ) -> Result<C::Answer, Attempt> {
         let name = self.place_name(place);
         let link = self.link(lane, place, C::API, &name).await?;
-        match link.call(call, patience).await {
+        match timed(&link, call, patience).await {
             Ok(answer) => Ok(answer),
             Err(fault) => {
                 let unknown = matches!(fault, CallFault::Link { sent: true, .. } | CallFault::Decode(_));
@@ -349,6 +350,14 @@ impl Core {
         let name = self.place_name(place);
         Attempt::code(code, None).map(|e| e.api(api).group(group).at_broker(name))
     }
+}
+
+/// One request, whose time is taken.
+async fn timed<C: Call>(link: &LinkHandle, call: &C, patience: Duration) -> Result<C::Answer, CallFault> {
+    let begin = now();
+    let outcome = link.call(call, patience).await;
+    timings::record("kafka", C::API.name(), now().saturating_duration_since(begin));
+    outcome
 }
 
 fn connect_attempt(place: &Place, fault: &ConnectFault) -> Attempt {

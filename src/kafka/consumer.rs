@@ -219,6 +219,11 @@ impl Consumer {
         self.state.position(&TopicPartition { topic: topic.into(), partition })
     }
 
+    /// Bytes that answers take which were fetched, or handed out and not dropped yet, with what is decompressed from them.
+    pub fn held_bytes(&self) -> usize {
+        self.state.budget().used()
+    }
+
     /// The partitions that are assigned, paused and failed ones included, in order.
     pub fn assignment(&self) -> Vec<TopicPartition> {
         self.state.assignment().cloned().collect()

@@ -216,9 +216,28 @@ impl SendError {
         }
     }
 
+    /// What metrics call it.
+    pub(super) fn code(&self) -> String {
+        match self {
+            Self::Tunnel(error) => tunnel_code(error),
+            Self::TimedOut(_) => "timeout".to_owned(),
+            Self::SourceStalled(_) => "source_stalled".to_owned(),
+            Self::Lost(_) => "lost".to_owned(),
+        }
+    }
+
     /// Whether the service ran out of slots or patience: fewer blocks at once may help.
     pub(super) fn wants_fewer(&self) -> bool {
         matches!(self, Self::Tunnel(error) if error.kind() == tunnel::ErrorKind::Throttled || error.status() == Some(503))
+    }
+}
+
+/// What metrics call a failure of the service: its own code, its status, or that there was no answer.
+fn tunnel_code(error: &tunnel::Error) -> String {
+    match (error.code(), error.status()) {
+        (Some(code), _) if code.len() <= 64 => code.to_owned(),
+        (_, Some(status)) => status.to_string(),
+        (_, None) => "no_answer".to_owned(),
     }
 }
 

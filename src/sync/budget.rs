@@ -32,6 +32,9 @@ pub struct Budget {
 }
 
 impl Budget {
+    /// What a job without a limit of its own takes, about.
+    pub const UNLIMITED_TAKES: u64 = 20 * 1024 * 1024;
+
     /// The shares of `memory` bytes for at most `lanes` lanes; without a limit of its own a job takes some 20 MiB.
     pub fn new(memory: Option<u64>, lanes: usize) -> Self {
         let lanes = lanes.max(1);

@@ -24,6 +24,7 @@ use super::rate::RateLimit;
 use super::sessions::Sessions;
 use super::stall::{Stage, StageBoard};
 use super::stats::{Delta, Stats};
+use super::status::{JobStatus, Read, UnixMillis};
 use crate::job::DirtyLimit;
 use crate::kafka::record::{Decompressor, Record};
 use crate::kafka::{self, Client, Consumer, ConsumerConfig, Fetched};
@@ -53,7 +54,9 @@ pub(super) struct Shared {
     pub(super) dirty_limit: DirtyLimit,
     /// Where dirty records go beside the log.
     pub(super) dead_letters: Option<Arc<DeadLetterBox>>,
-    pub(super) stages: StageBoard,
+    pub(super) stages: Arc<StageBoard>,
+    /// Where a continuous job tells how it is.
+    pub(super) status: Option<Arc<JobStatus>>,
 }
 
 impl Shared {
@@ -100,6 +103,9 @@ impl Shared {
         }
         if let Some(letters) = &self.dead_letters {
             letters.put(partition, record, reason);
+        }
+        if let Some(status) = &self.status {
+            status.dirty(&format!("{} {}", reason.target_name, reason.target_type));
         }
         let read = self.stats.snapshot().records_read.saturating_add(delta.records_read);
         dirty::check_count(self.dirty_limit, before.saturating_add(1), read)
@@ -198,8 +204,9 @@ impl Lane {
                     self.shared.stats.add_reader_wait(waited.elapsed());
                     let fetched = fetched.map_err(|error| kafka_error(&error))?;
                     if fetched.bytes() > 0 {
-                        self.shared.stages.moved(self.number);
+                        self.shared.stages.moved(self.number, Instant::now());
                     }
+                    self.shared.stages.hold(self.number, consumer.held_bytes(), blocks.pending());
                     self.take(fetched, &mut decompressor, &mut blocks, &mut ledger).await?;
                 }
                 () = changed => {}
@@ -213,7 +220,7 @@ impl Lane {
         for key in blocks.keys() {
             self.close(&mut blocks, &key, &mut ledger).await?;
         }
-        self.shared.stages.leave(self.number);
+        self.shared.stages.leave(self.number, Instant::now());
         Ok(ledger)
     }
 
@@ -248,6 +255,8 @@ impl Lane {
         let mut position = fetched.position();
         let first = position;
         let mut over = false;
+        let mut newest_ms = -1;
+        self.enter(Stage::Convert, String::new());
         while !over {
             let records = fetched.next_records(decompressor).map_err(|error| kafka_error(&error))?;
             let Some(records) = records else { break };
@@ -266,6 +275,7 @@ impl Lane {
                     break;
                 }
                 self.row(partition, &record, blocks, &mut delta)?;
+                newest_ms = record.timestamp.max(newest_ms);
                 if delta.records_read >= self.slice_records || delta.bytes_read >= self.slice_bytes {
                     if !routed {
                         // What is encoded so far belongs to its block, which the pause may end.
@@ -273,6 +283,7 @@ impl Lane {
                         blocks.pick("", &self.sessions)?.content.extend(partition, position, next);
                         position = next;
                     }
+                    self.tell(&fetched, &delta, record.offset.saturating_add(1), newest_ms);
                     self.account(&std::mem::take(&mut delta), blocks, ledger).await?;
                 }
                 let waiting = blocks.count_last();
@@ -299,6 +310,7 @@ impl Lane {
                 }
                 position = position.max(reached);
             }
+            self.tell(&fetched, &delta, position, newest_ms);
             self.account(&delta, blocks, ledger).await?;
         }
         if over {
@@ -314,13 +326,33 @@ impl Lane {
             passed.extend(partition, first, position);
             ledger.handle_skipped(&passed).map_err(not_contiguous)?;
         }
-        let log_end = match self.consumer_config.isolation {
-            kafka::Isolation::ReadCommitted => fetched.last_stable_offset,
-            kafka::Isolation::ReadUncommitted => fetched.high_watermark,
-        };
-        self.shared.end().handle_position(partition, position, log_end);
+        self.tell(&fetched, &Delta::default(), position, newest_ms);
+        self.shared.end().handle_position(partition, position, self.end_of(&fetched));
         self.shared.end_changed.notify_waiters();
         Ok(())
+    }
+
+    /// The end that the isolation level can reach.
+    const fn end_of(&self, fetched: &Fetched) -> i64 {
+        match self.consumer_config.isolation {
+            kafka::Isolation::ReadCommitted => fetched.last_stable_offset,
+            kafka::Isolation::ReadUncommitted => fetched.high_watermark,
+        }
+    }
+
+    /// Tells the job's status what was read since the last time: once a batch, or a slice of it.
+    fn tell(&self, fetched: &Fetched, delta: &Delta, position: i64, newest_ms: i64) {
+        let Some(status) = &self.shared.status else { return };
+        let read = Read {
+            records: delta.records_read,
+            bytes: delta.bytes_read,
+            position,
+            high_watermark: fetched.high_watermark,
+            log_start: fetched.log_start_offset,
+            end: self.end_of(fetched),
+            newest_ms,
+        };
+        status.read(fetched.partition, &read, wall_clock());
     }
 
     /// Tells the counters, and pauses where the job has a speed limit. However long that is, no request is left open with
@@ -475,7 +507,7 @@ impl Lane {
                 }
             }
         }
-        self.shared.stages.moved(self.number);
+        self.shared.stages.moved(self.number, Instant::now());
         self.enter(Stage::Convert, String::new());
         Ok(())
     }
@@ -486,8 +518,11 @@ impl Lane {
         self.enter(Stage::Upload, format!("{}: its end and the answer", block.name()));
         match block.finish(&self.shared.stats, self.write_timeout).await {
             Ok(()) => {
-                self.shared.stages.moved(self.number);
+                self.shared.stages.moved(self.number, Instant::now());
                 self.sessions.handle_success();
+                if let Some(status) = &self.shared.status {
+                    status.progress(wall_clock());
+                }
                 match blocks.remove(key) {
                     Some(block) => self.enter_uploaded(&block, ledger),
                     None => Ok(()),
@@ -561,6 +596,9 @@ impl Lane {
             let name = block.name();
             log::warn!("{name}: {error}; sending it again from its first offset in {:.1} s", pause.as_secs_f64());
             self.enter(Stage::Upload, format!("{name}, which failed {} times: {error}", retry.attempts()));
+            if let Some(status) = &self.shared.status {
+                status.retry(Stage::Upload.label(), &error.code());
+            }
             tokio::time::sleep(pause).await;
             self.shared.stats.add_resent_block();
             let upload = self.sessions.upload(&block.target).await?;
@@ -569,7 +607,7 @@ impl Lane {
             block.failed = self.replay(block).await?.err();
         }
         self.sessions.handle_success();
-        self.shared.stages.moved(self.number);
+        self.shared.stages.moved(self.number, Instant::now());
         Ok(())
     }
 
@@ -646,6 +684,11 @@ impl Lane {
             .of_partition(Some(partition))
             .advise("the broker's log is damaged there; skip it by beginOffset")
     }
+}
+
+/// Now, in milliseconds since 1970.
+pub(super) fn wall_clock() -> UnixMillis {
+    jiff::Timestamp::now().as_millisecond()
 }
 
 async fn sleep_until(at: Option<Instant>) {

@@ -1,7 +1,7 @@
 //! The sync engine: what a bounded job reads, how a record becomes a row, when blocks close, and the order of commits.
 //!
 //! Pure parts: [`plan`] (ranges), [`end`] (the end of the job), [`convert`] and [`json`] (record to row), [`ledger`] (the account of
-//! offsets), [`flow`] (blocks at once), [`budget`] (memory), [`stall`] (who waits), [`rate`], [`dirty`], [`report`]. The shell: [`mod@run`] and,
+//! offsets), [`flow`] (blocks at once), [`budget`] (memory), [`stall`] (who waits), [`status`] (what a job tells about itself), [`rate`], [`dirty`], [`report`]. The shell: [`mod@run`] and,
 //! inside it, sessions, lanes and blocks. A lane fetches some of the
 //! partitions and fills one block after another; nothing in the table changes before the one commit, and the group's offsets
 //! move only after it.
@@ -30,6 +30,7 @@ pub mod run;
 mod sessions;
 pub mod stall;
 pub mod stats;
+pub mod status;
 pub mod step;
 mod stream;
 mod summary;

@@ -391,7 +391,8 @@ async fn move_records(
         rate: Mutex::new(RateLimit::new(settings.bytes_per_second, settings.records_per_second)),
         dirty_limit: settings.dirty_limit,
         dead_letters: DeadLetterBox::of(spec, &prepared.client)?,
-        stages: StageBoard::new(lanes),
+        stages: Arc::new(StageBoard::new(lanes)),
+        status: None,
     });
     // Throttling is waited for as long as the run may last, or its session lives.
     let retry = RetryPolicy {

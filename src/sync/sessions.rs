@@ -14,6 +14,7 @@ use tokio::sync::{Notify, OnceCell};
 use super::error::{RunError, RunErrorKind};
 use super::flow::Flow;
 use super::run::tunnel_failure;
+use super::status::JobStatus;
 use crate::limits::BLOCKS_PER_SESSION_MAX;
 use crate::tunnel::{self, MaxCompute, PartitionSpec, TableSchema, Upload, UploadOptions};
 
@@ -62,6 +63,8 @@ pub(super) struct Sessions {
     targets: Mutex<BTreeMap<String, Arc<Target>>>,
     flow: Mutex<Flow>,
     freed: Notify,
+    /// Where a continuous job tells how it is.
+    status: Option<Arc<JobStatus>>,
 }
 
 /// The right to have one block on its way; given back when dropped.
@@ -94,11 +97,25 @@ impl Sessions {
             targets: Mutex::default(),
             flow: Mutex::new(Flow::new(requests_max)),
             freed: Notify::new(),
+            status: None,
+        }
+    }
+
+    /// The same, telling `status` of each session that is opened.
+    pub(super) fn told_to(mut self, status: &Arc<JobStatus>) -> Self {
+        self.status = Some(Arc::clone(status));
+        self
+    }
+
+    fn tell(&self, upload: &Upload, target: &str) {
+        if let Some(status) = &self.status {
+            status.session(upload.id(), target, jiff::Timestamp::now().as_millisecond());
         }
     }
 
     /// A target that has its session already.
     pub(super) fn adopt(&self, partition: Option<PartitionSpec>, upload: Upload) {
+        self.tell(&upload, &partition.as_ref().map(ToString::to_string).unwrap_or_default());
         let target = Target {
             key: String::new(),
             partition,
@@ -170,6 +187,7 @@ impl Sessions {
                 return Err(RunError::new(RunErrorKind::Config, message).advise(&advice));
             }
             log::info!("upload session {} created for partition {}", upload.id(), target.key);
+            self.tell(&upload, &target.key);
             Ok((upload, Instant::now()))
         };
         target.upload.get_or_try_init(create).await.map(|(upload, _)| upload.clone())

@@ -70,6 +70,28 @@ pub struct Delta {
     pub over_length_values: u64,
 }
 
+impl Snapshot {
+    /// The counters of both.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        let add = u64::saturating_add;
+        Self {
+            records_read: add(self.records_read, other.records_read),
+            bytes_read: add(self.bytes_read, other.bytes_read),
+            rows_encoded: add(self.rows_encoded, other.rows_encoded),
+            bytes_sent: add(self.bytes_sent, other.bytes_sent),
+            dirty_records: add(self.dirty_records, other.dirty_records),
+            dirty_bytes: add(self.dirty_bytes, other.dirty_bytes),
+            non_json_values: add(self.non_json_values, other.non_json_values),
+            malformed_text_values: add(self.malformed_text_values, other.malformed_text_values),
+            over_length_values: add(self.over_length_values, other.over_length_values),
+            blocks_resent: add(self.blocks_resent, other.blocks_resent),
+            reader_wait: self.reader_wait.saturating_add(other.reader_wait),
+            writer_wait: self.writer_wait.saturating_add(other.writer_wait),
+        }
+    }
+}
+
 impl Stats {
     /// Adds what a lane counted.
     pub fn add(&self, delta: &Delta) {

@@ -133,7 +133,7 @@ impl StreamLane {
         }
         self.send(&mut waiting, &mut ledger).await?;
         self.commit(&mut waiting).await?;
-        self.shared.stages.leave(self.number);
+        self.shared.stages.leave(self.number, Instant::now());
         Ok(ledger)
     }
 
@@ -317,7 +317,7 @@ impl StreamLane {
             if rows > 0 {
                 ledger.handle_block(&key, 0, rows);
             }
-            self.shared.stages.moved(self.number);
+            self.shared.stages.moved(self.number, Instant::now());
         }
         (waiting.bytes, waiting.since) = (0, None);
         let passed = std::mem::take(&mut waiting.passed);
@@ -417,7 +417,8 @@ pub(super) async fn run(
         rate: Mutex::new(RateLimit::new(settings.bytes_per_second, settings.records_per_second)),
         dirty_limit: settings.dirty_limit,
         dead_letters: DeadLetterBox::of(spec, &prepared.client)?,
-        stages: StageBoard::new(lanes),
+        stages: Arc::new(StageBoard::new(lanes)),
+        status: None,
     });
     let group = reader.group.clone().filter(|_| reader.commit_offsets);
     let (drain, draining) = watch::channel(false);

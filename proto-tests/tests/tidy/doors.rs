@@ -10,7 +10,7 @@ struct Door {
 }
 
 const DOORS: &[Door] = &[
-    Door { name: "tokio::net", open_to: &["src/kafka/net/", "src/agent/http.rs", "src/sandbox/"] },
+    Door { name: "tokio::net", open_to: &["src/kafka/net/", "src/agent/http/", "src/sandbox/"] },
     Door {
         name: "tokio",
         open_to: &[
@@ -41,6 +41,7 @@ const DOORS: &[Door] = &[
     Door { name: "ruzstd", open_to: &["src/kafka/record/compress/", "src/tunnel/encode/"] },
     Door { name: "zookeeper_client", open_to: &["src/cli/kafka/zookeeper.rs"] },
     Door { name: "clap", open_to: &["src/cli/"] },
+    Door { name: "httparse", open_to: &["src/agent/http/"] },
     Door { name: "comfy_table", open_to: &["src/cli/out"] },
     Door { name: "axum", open_to: &["src/sandbox/maxcompute/"] },
     Door { name: "gluesql_core", open_to: &["src/sandbox/maxcompute/"] },

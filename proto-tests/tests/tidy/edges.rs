@@ -21,6 +21,7 @@ const PARTS: &[Part] = &[
     Part { name: "limits", modules: &["limits"], may_import: &[] },
     Part { name: "wire", modules: &["wire"], may_import: &[] },
     Part { name: "tls", modules: &["tls"], may_import: &[] },
+    Part { name: "timings", modules: &["timings"], may_import: &[] },
     Part { name: "kafka::msg", modules: &["kafka::msg"], may_import: &["wire"] },
     Part { name: "kafka::record", modules: &["kafka::record"], may_import: &["wire"] },
     Part { name: "kafka::state", modules: &["kafka::state"], may_import: &["wire", "kafka::msg", "kafka::record"] },
@@ -28,14 +29,14 @@ const PARTS: &[Part] = &[
     Part {
         name: "kafka (public API)",
         modules: &["kafka"],
-        may_import: &["wire", "kafka::msg", "kafka::record", "kafka::state", "kafka::net"],
+        may_import: &["wire", "timings", "kafka::msg", "kafka::record", "kafka::state", "kafka::net"],
     },
     Part { name: "tunnel (pure)", modules: &["tunnel"], may_import: &["wire"] },
     Part { name: "tunnel::session", modules: &["tunnel::session", "tunnel::error"], may_import: &["tunnel (pure)"] },
     Part {
         name: "tunnel (public API)",
         modules: &["tunnel::client", "tunnel::http"],
-        may_import: &["wire", "tls", "tunnel (pure)", "tunnel::session"],
+        may_import: &["wire", "tls", "timings", "tunnel (pure)", "tunnel::session"],
     },
     Part { name: "job", modules: &["job"], may_import: &[] },
     Part { name: "sync (pure)", modules: &["sync"], may_import: &["job", "kafka::record", "tunnel (pure)"] },
@@ -67,7 +68,7 @@ const PARTS: &[Part] = &[
     Part {
         name: "agent",
         modules: &["agent"],
-        may_import: &["sync (pure)", "sync::{run, lane, block}", "job", "kafka (public API)"],
+        may_import: &["timings", "sync (pure)", "sync::{run, lane, block}", "job", "kafka (public API)"],
     },
     Part {
         name: "cli",

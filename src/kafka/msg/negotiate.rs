@@ -42,6 +42,26 @@ impl VersionTable {
         self.ranges.get(&code).copied()
     }
 
+    /// The releases of Kafka that have this highest version of Fetch, which nearly every one of them has raised; none before
+    /// 0.11. A broker of another make says what it likes.
+    pub fn release(&self) -> Option<&'static str> {
+        Some(match self.range(ApiKey::Fetch)?.max {
+            ..=4 => return None,
+            5 => "0.11",
+            6 => "1.0",
+            7 => "1.1",
+            8 => "2.0",
+            9 | 10 => "2.1 or 2.2",
+            11 => "2.3 to 2.6",
+            12 => "2.7 to 3.0",
+            13 => "3.1 to 3.4",
+            14 | 15 => "3.5 or 3.6",
+            16 => "3.7 or 3.8",
+            17 => "3.9 or 4.0",
+            _ => "4.1 or later",
+        })
+    }
+
     /// The highest version of `api` that the broker has and that is not above `version_max`.
     ///
     /// # Errors

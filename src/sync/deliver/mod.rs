@@ -4,7 +4,9 @@
 //! group divides the partitions, and nothing is kept on disk. A batch is the records from the group's offset up to the end that
 //! the log had at one moment, so that it can be read again from Kafka, by whoever.
 
+mod cluster;
 mod evidence;
+mod observe;
 mod resolve;
 mod settle;
 mod work;
@@ -22,13 +24,16 @@ use super::connect::{budget, client_config, compression, config, kafka_failure};
 use super::crash::crash_point;
 use super::dead_letters::DeadLetterBox;
 use super::error::{RunError, RunErrorKind, StopCause};
+use super::lane::wall_clock;
 use super::run::{TargetSide, target_side};
+use super::status::{JobStatus, Life, RebalanceView};
 use super::step::DeliveryOptions;
 use crate::job::{Begin, JobSpec, Mode, Reset};
 use crate::kafka::{self, Assignor, Client, GroupConfig, GroupConsumer, GroupEvent, GroupProtocol, OffsetReset};
 use crate::tunnel::encode::Compression;
 use crate::tunnel::{MaxCompute, PartitionSpec, Table};
 use evidence::EvidenceColumns;
+use observe::Observer;
 pub use resolve::{OpenBatch, Resolution, Verdict};
 use work::{Ended, Work};
 
@@ -56,6 +61,9 @@ const HEARTBEAT_MAX: Duration = Duration::from_secs(3);
 /// How often a group that has moved on without an event is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
+/// Why a group rebalances that this member was in already; the members before and after it say more.
+const REBALANCED: &str = "the group rebalanced: a member joined or left, or the topic changed";
+
 /// What the batches of a job have in common.
 #[derive(Debug)]
 struct Job {
@@ -74,6 +82,8 @@ struct Job {
     batch_rows: u64,
     batch_bytes: Option<u64>,
     batch_age: Duration,
+    /// Where it tells how it is.
+    status: Arc<JobStatus>,
     /// Mean size of the records of the last batch, in bytes; 0 before it.
     record_bytes: AtomicU64,
 }
@@ -99,18 +109,37 @@ impl Job {
 ///
 /// # Errors
 /// [`RunError`] for what waiting does not mend: a job that does not fit, credentials, a table that was altered. What was sealed
-/// is carried on by the next run or by another member.
+/// is carried on by the next run or by another member. What happens meanwhile is told to `status`.
 pub async fn deliver(
     spec: &JobSpec,
     options: DeliverOptions,
+    status: &Arc<JobStatus>,
+    stop: watch::Receiver<Option<StopCause>>,
+) -> Result<(), RunError> {
+    let outcome = until_over(spec, options, status, stop).await;
+    let error = outcome.as_ref().err().map(|error| error.message.clone());
+    status.live(Life::Ended(error), wall_clock());
+    outcome
+}
+
+async fn until_over(
+    spec: &JobSpec,
+    options: DeliverOptions,
+    status: &Arc<JobStatus>,
     mut stop: watch::Receiver<Option<StopCause>>,
 ) -> Result<(), RunError> {
     admit(spec)?;
-    let Some(job) = connect(spec, &mut stop).await? else { return Ok(()) };
+    let Some(job) = connect(spec, status, &mut stop).await? else { return Ok(()) };
     let job = Arc::new(job);
+    // Dropped, it looks no more.
+    let _observer = Observer::start(&job);
+    let mut cause = "joined the group";
     loop {
-        match member(&job, options, &mut stop).await? {
-            Left::ToJoinAgain => log::info!("group {}: joining again", job.group),
+        match member(&job, options, cause, &mut stop).await? {
+            Left::ToJoinAgain => {
+                cause = "joined the group again, since an offset commit got no answer";
+                log::info!("group {}: joining again", job.group);
+            }
             Left::ForGood => return Ok(()),
         }
     }
@@ -134,7 +163,11 @@ fn admit(spec: &JobSpec) -> Result<(), RunError> {
 }
 
 /// Both ends, as soon as they are there; none when the stop comes first.
-async fn connect(spec: &JobSpec, stop: &mut watch::Receiver<Option<StopCause>>) -> Result<Option<Job>, RunError> {
+async fn connect(
+    spec: &JobSpec,
+    status: &Arc<JobStatus>,
+    stop: &mut watch::Receiver<Option<StopCause>>,
+) -> Result<Option<Job>, RunError> {
     let mut told: Option<Instant> = None;
     loop {
         if stop.borrow_and_update().is_some() {
@@ -142,7 +175,7 @@ async fn connect(spec: &JobSpec, stop: &mut watch::Receiver<Option<StopCause>>) 
         }
         // Nothing has been begun, so a stop need not wait for ends that do not answer.
         let prepared = tokio::select! {
-            prepared = prepare(spec) => prepared,
+            prepared = prepare(spec, status) => prepared,
             _ = stop.wait_for(Option::is_some) => return Ok(None),
         };
         let error = match prepared {
@@ -150,6 +183,7 @@ async fn connect(spec: &JobSpec, stop: &mut watch::Receiver<Option<StopCause>>) 
             Err(error) if error.kind == RunErrorKind::Unavailable => error,
             Err(error) => return Err(error),
         };
+        status.live(Life::Connecting(Some(error.message.clone())), wall_clock());
         if told.is_none_or(|at| at.elapsed() >= Duration::from_secs(60)) {
             log::warn!("waiting for both ends: {}", error.message);
             told = Some(Instant::now());
@@ -161,7 +195,7 @@ async fn connect(spec: &JobSpec, stop: &mut watch::Receiver<Option<StopCause>>) 
     }
 }
 
-async fn prepare(spec: &JobSpec) -> Result<Job, RunError> {
+async fn prepare(spec: &JobSpec, status: &Arc<JobStatus>) -> Result<Job, RunError> {
     let (reader, writer) = (&spec.reader, &spec.writer);
     let TargetSide { maxcompute, table, partition, routed } = target_side(spec).await?;
     let client = Client::connect(client_config(spec)?).await.map_err(|error| kafka_failure(&error))?;
@@ -182,6 +216,7 @@ async fn prepare(spec: &JobSpec) -> Result<Job, RunError> {
         batch_rows: spec.batch.rows.unwrap_or(BATCH_ROWS).max(1),
         batch_bytes: spec.batch.bytes,
         batch_age: spec.batch.age.unwrap_or(BATCH_AGE),
+        status: Arc::clone(status),
         record_bytes: AtomicU64::new(0),
         compression: compression(spec),
         spec: spec.clone(),
@@ -242,8 +277,10 @@ enum Left {
 async fn member(
     job: &Arc<Job>,
     options: DeliverOptions,
+    mut cause: &'static str,
     stop: &mut watch::Receiver<Option<StopCause>>,
 ) -> Result<Left, RunError> {
+    job.status.live(Life::Joining, wall_clock());
     let mut group = GroupConsumer::new(&job.client, group_config(job)?).map_err(|error| kafka_failure(&error))?;
     let topic = job.spec.reader.topic.as_str();
     group.subscribe([topic]);
@@ -255,6 +292,7 @@ async fn member(
         if stop.borrow_and_update().is_some() && deadline.is_none() {
             log::info!("stopping: what is under way has {} s", options.drain.as_secs());
             deadline = Some(Instant::now() + options.drain);
+            job.status.live(Life::Draining, wall_clock());
         }
         if let Some(at) = deadline {
             let quiet = work.as_mut().is_none_or(|work| {
@@ -311,13 +349,31 @@ async fn member(
                     crash_point("joined");
                     let all = owned(&group);
                     log::info!("group {}: generation {}, partitions {all:?}", job.group, generation.number);
+                    if deadline.is_none() {
+                        job.status.live(Life::Running, wall_clock());
+                    }
+                    job.status.rebalanced(RebalanceView {
+                        at_ms: wall_clock(),
+                        cause: std::mem::replace(&mut cause, REBALANCED).to_owned(),
+                        generation: generation.number,
+                        is_leader: group.is_leader(),
+                        partitions: all.clone(),
+                    });
+                    job.status.assign(&all, wall_clock());
                     fenced = None;
                     drop(work.take());
                     if deadline.is_none() {
                         work = Some(Work::new(job, &committer, generation, all));
                     }
                 }
-                Ok(GroupEvent::Revoked { partitions, .. } | GroupEvent::Lost { partitions }) => {
+                Ok(event @ (GroupEvent::Revoked { .. } | GroupEvent::Lost { .. })) => {
+                    if let GroupEvent::Lost { .. } = event {
+                        cause = "the coordinator had given this member up: no heartbeat reached it in time";
+                        job.status.fail("group", "lost", cause, wall_clock());
+                    }
+                    let (GroupEvent::Revoked { partitions, .. } | GroupEvent::Lost { partitions }) = event else {
+                        continue;
+                    };
                     let gone: Vec<i32> = partitions.iter().map(|gone| gone.partition).collect();
                     log::info!("group {}: gives up partitions {gone:?}", job.group);
                     drop(work.take());
@@ -350,6 +406,7 @@ async fn membership_failure(job: &Job, error: &kafka::Error) -> Result<(), RunEr
         _ if error.is_fenced() => return Err(kafka_failure(error)),
         _ => {
             log::warn!("group {}: {error}", job.group);
+            job.status.fail("group", "unavailable", &error.to_string(), wall_clock());
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }

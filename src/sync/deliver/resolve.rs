@@ -10,6 +10,8 @@ use crate::kafka::OffsetToCommit;
 use crate::sync::connect::{config, kafka_failure};
 use crate::sync::error::{RunError, RunErrorKind};
 use crate::sync::intent::{Intent, SealedSession};
+use crate::sync::lane::wall_clock;
+use crate::sync::status::JobStatus;
 use crate::sync::step::SessionState;
 
 /// What a person says about the forgotten sessions of a job.
@@ -56,7 +58,7 @@ impl Resolution {
     /// # Errors
     /// [`RunError`] when the job, Kafka or MaxCompute cannot be used, and for metadata that is not forebay's.
     pub async fn look(spec: &JobSpec) -> Result<Self, RunError> {
-        let job = prepare(spec).await?;
+        let job = prepare(spec, &Arc::new(JobStatus::new(spec, wall_clock()))).await?;
         let topic = &spec.reader.topic;
         let metadata = job.client.topic(topic).await.map_err(|error| kafka_failure(&error))?;
         let partitions: Vec<i32> = metadata.partitions.iter().map(|partition| partition.partition).collect();

@@ -14,6 +14,7 @@ use super::{Job, initial};
 use crate::kafka::{Generation, GroupCommitter};
 use crate::sync::crash::crash_point;
 use crate::sync::error::RunError;
+use crate::sync::lane::wall_clock;
 use crate::sync::step::{
     BatchId, CommitId, CommitOutcome, Delivery, Event, Evidence, HaltCause, Millis, Order, Over, SessionState, Step,
     Stored, WriteFailure, Written,
@@ -99,6 +100,8 @@ impl Work {
         while let Some(event) = self.delivery.poll_event() {
             tell(&self.job, &event);
         }
+        let (committed, batches) = (self.delivery.committed().collect(), self.delivery.batch_states().collect());
+        self.job.status.delivery(committed, batches, wall_clock());
         Ok(self.delivery.over().map(|over| match over {
             Over::Fenced => Ended::Fenced,
             Over::Ambiguous => Ended::Ambiguous,
@@ -134,13 +137,20 @@ impl Work {
             Done::Written(batch, Ok(written)) => self.delivery.handle_written(batch, written),
             Done::Written(batch, Err(failure)) => {
                 if let WriteFailure::Passing(why) = &failure {
+                    self.job.status.fail("write", "passing", why, wall_clock());
                     log::warn!("job {}: a batch is begun again: {why}", self.job.spec.name);
                 }
                 self.delivery.handle_write_failed(now, batch, failure);
             }
-            Done::Committed(id, outcome) => self.delivery.handle_committed(now, id, outcome),
+            Done::Committed(id, outcome) => {
+                tell_commit(&self.job, &outcome);
+                self.delivery.handle_committed(now, id, outcome);
+            }
             Done::Posted(batch, upload) => self.delivery.handle_posted(batch, &upload),
-            Done::Session(batch, upload, state) => self.delivery.handle_session(now, batch, &upload, state),
+            Done::Session(batch, upload, state) => {
+                tell_session(&self.job, &upload, &state);
+                self.delivery.handle_session(now, batch, &upload, state);
+            }
             Done::Evidence(batch, upload, evidence) => self.delivery.handle_evidence(now, batch, &upload, evidence),
             Done::Fatal(error) => return Err(error),
         }
@@ -230,13 +240,50 @@ async fn offsets(job: &Job, partitions: &[i32]) -> Option<BTreeMap<i32, Stored>>
         }
         Ok::<_, crate::kafka::Error>(stored)
     };
-    fetched.await.inspect_err(|error| log::warn!("group {}: {error}", job.group)).ok()
+    let failed = |error: &crate::kafka::Error| {
+        log::warn!("group {}: {error}", job.group);
+        job.status.fail("offsets", "unavailable", &error.to_string(), wall_clock());
+    };
+    fetched.await.inspect_err(failed).ok()
+}
+
+/// An offset commit that was not taken, in the job's status.
+fn tell_commit(job: &Job, outcome: &CommitOutcome) {
+    let (code, text) = match outcome {
+        CommitOutcome::Acknowledged => return,
+        CommitOutcome::TryAgain => ("try_again", "the coordinator did not take an offset commit; it is tried again"),
+        CommitOutcome::Fenced => ("fenced", "the group has moved on; an offset commit was refused"),
+        CommitOutcome::Ambiguous => ("ambiguous", "an offset commit got no answer"),
+        CommitOutcome::Refused(text) => ("refused", text.as_str()),
+    };
+    job.status.fail("offsets", code, text, wall_clock());
+}
+
+/// What the service says of a session, in the job's status.
+fn tell_session(job: &Job, upload: &str, state: &SessionState) {
+    match state {
+        // Of a session that an earlier generation has made, this is the first word on its age.
+        SessionState::Open { age_ms: Some(age), .. } => {
+            let age = i64::try_from(*age).unwrap_or(i64::MAX);
+            job.status.session(upload, "", wall_clock().saturating_sub(age));
+        }
+        SessionState::Unavailable => {
+            let text = format!("the state of upload session {upload} cannot be had");
+            job.status.fail("commit", "unavailable", &text, wall_clock());
+        }
+        SessionState::Forgotten => {
+            let text = format!("MaxCompute does not know upload session {upload}");
+            job.status.fail("commit", "forgotten", &text, wall_clock());
+        }
+        _ => {}
+    }
 }
 
 fn tell(job: &Job, event: &Event) {
     let name = &job.spec.name;
     match event {
         Event::Halted { partition, cause } => {
+            job.status.halted(*partition, cause.to_string(), wall_clock());
             log::error!("job {name}: partition {partition} stands still until a person has looked: {cause}");
             if let HaltCause::SessionForgotten(_) = cause {
                 log::error!("job {name}: next: look into the table, stop the job's agents, then forebay resolve JOB");
@@ -247,6 +294,7 @@ fn tell(job: &Job, event: &Event) {
         }
         Event::Sealed { batch } => log::debug!("job {name}: batch {}: sealed", batch.0),
         Event::Advanced { batch, rows, ranges } => {
+            job.status.advanced(*rows, ranges, wall_clock());
             log::info!("job {name}: batch {}: {rows} rows committed, {}", batch.0, ranges_text(ranges));
         }
         Event::Rebuilding { batch, targets } => {

@@ -8,7 +8,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use super::Job;
-use crate::kafka::OffsetAt;
+use crate::kafka::{ListedOffset, OffsetAt};
 use crate::limits::{FIELD_BYTES_MAX, INTENT_SESSIONS_MAX};
 use crate::sync::connect::{budget, config, consumer_config, isolation, kafka_failure};
 use crate::sync::convert::Converter;
@@ -16,7 +16,7 @@ use crate::sync::crash::crash_point;
 use crate::sync::end::EndRule;
 use crate::sync::error::{RunError, RunErrorKind};
 use crate::sync::intent::SealedSession;
-use crate::sync::lane::{IDLE_MAX, Lane, Shared};
+use crate::sync::lane::{IDLE_MAX, Lane, Shared, wall_clock};
 use crate::sync::ledger::Ledger;
 use crate::sync::plan::{PartitionRange, Target};
 use crate::sync::rate::RateLimit;
@@ -24,6 +24,7 @@ use crate::sync::run::{ROUTED_REQUESTS, slice};
 use crate::sync::sessions::{SESSION_LIFE, Sessions};
 use crate::sync::stall::StageBoard;
 use crate::sync::stats::Stats;
+use crate::sync::status::{JobStatus, Reading, UnixMillis};
 use crate::sync::step::{HaltCause, WriteFailure, WriteOrder, Written};
 use crate::tunnel::UploadOptions;
 use crate::tunnel::session::RetryPolicy;
@@ -149,20 +150,34 @@ async fn wait_for_records(
             }
         }
         let all = backlog.values().fold(0_u64, |all, length| all.saturating_add(length.unsigned_abs()));
+        job.status.ends(from.keys().map(|partition| {
+            let offset = |listed: &BTreeMap<i32, ListedOffset>| listed.get(partition).and_then(|listed| listed.offset);
+            (*partition, offset(&earliest), offset(&latest))
+        }));
         let mut wait = POLL_EVERY;
-        if all > 0 {
+        if all == 0 {
+            job.status.reading(Reading::CaughtUp, wall_clock());
+        } else {
             let since = *first_seen.get_or_insert_with(Instant::now);
             let rows = job.rows_of_a_batch();
             if all >= rows || since.elapsed() >= job.batch_age {
                 return Ok(Ok(Some(share(from, &backlog, rows))));
             }
-            wait = wait.min(job.batch_age.saturating_sub(since.elapsed()));
+            let left = job.batch_age.saturating_sub(since.elapsed());
+            job.status.reading(Reading::Gathering { until: wall_after(left) }, wall_clock());
+            wait = wait.min(left);
         }
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             changed = drain.changed() => if changed.is_err() { return Ok(Ok(None)) },
         }
     }
+}
+
+/// A moment from now, to the second: the same each time it is told.
+fn wall_after(left: Duration) -> UnixMillis {
+    let left = i64::try_from(left.as_millis()).unwrap_or(i64::MAX);
+    wall_clock().saturating_add(left) / 1000 * 1000
 }
 
 /// Divides what one commit may hold: each partition gets its share, and what one leaves goes to the others.
@@ -202,6 +217,8 @@ async fn upload(
     let converter = Converter::new(reader, writer, &settings.time_zone, &sessions.schema, sessions.field_bytes_max)
         .map_err(|error| config(format!("table {}: {error}", writer.table)))?;
     let stats = Arc::new(Stats::default());
+    let stages = Arc::new(StageBoard::new(lanes));
+    let mut watched = Watched::begin(job, &stats, &stages);
     let shared = Arc::new(Shared {
         topic: reader.topic.clone(),
         stats: Arc::clone(&stats),
@@ -210,7 +227,8 @@ async fn upload(
         rate: Mutex::new(RateLimit::new(settings.bytes_per_second, settings.records_per_second)),
         dirty_limit: settings.dirty_limit,
         dead_letters: job.dead_letters.clone(),
-        stages: StageBoard::new(lanes),
+        stages,
+        status: Some(Arc::clone(&job.status)),
     });
     let retry = RetryPolicy { retries_max: writer.retries_max, deadline: SESSION_LIFE, ..RetryPolicy::default() };
     let only = if job.routed { only.map(Arc::new) } else { None };
@@ -268,7 +286,31 @@ async fn upload(
         let message = format!("{} rows are in blocks, {encoded} were encoded", ledger.rows());
         return Err(RunError::new(RunErrorKind::Bug, message));
     }
-    compare(job, &sessions, &ledger).await
+    let outcome = compare(job, &sessions, &ledger).await;
+    if let Ok(Ok(written)) = &outcome {
+        watched.sealed = written.sessions.iter().map(|session| session.upload_id.clone()).collect();
+    }
+    outcome
+}
+
+/// A batch in the job's status; dropped, the batch is over there too, however it ended.
+struct Watched {
+    status: Arc<JobStatus>,
+    stages: Arc<StageBoard>,
+    sealed: Vec<String>,
+}
+
+impl Watched {
+    fn begin(job: &Job, stats: &Arc<Stats>, stages: &Arc<StageBoard>) -> Self {
+        job.status.batch_begun(stats, stages, wall_clock());
+        Self { status: Arc::clone(&job.status), stages: Arc::clone(stages), sealed: Vec::new() }
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.status.batch_over(&self.stages.times(Instant::now()), &self.sealed);
+    }
 }
 
 async fn open_sessions(job: &Job, lanes: usize) -> Result<Sessions, RunError> {
@@ -279,7 +321,9 @@ async fn open_sessions(job: &Job, lanes: usize) -> Result<Sessions, RunError> {
     if job.routed {
         let limits = (INTENT_SESSIONS_MAX, ROUTED_REQUESTS);
         let schema = job.table.schema.clone();
-        return Ok(Sessions::new(maxcompute, &writer.table, options, schema, FIELD_BYTES_MAX, limits));
+        return Ok(
+            Sessions::new(maxcompute, &writer.table, options, schema, FIELD_BYTES_MAX, limits).told_to(&job.status)
+        );
     }
     let upload = maxcompute.create_upload(&writer.table, job.partition.as_ref(), options).await;
     let upload = upload.map_err(|error| crate::sync::connect::tunnel_failure(&error))?;
@@ -290,6 +334,7 @@ async fn open_sessions(job: &Job, lanes: usize) -> Result<Sessions, RunError> {
     let (schema, field_bytes_max) = (upload.schema().clone(), upload.field_bytes_max());
     let limits = (1, u32::try_from(lanes).unwrap_or(1));
     let sessions = Sessions::new(maxcompute, &writer.table, options, schema, field_bytes_max, limits);
+    let sessions = sessions.told_to(&job.status);
     sessions.adopt(job.partition.clone(), upload);
     Ok(sessions)
 }

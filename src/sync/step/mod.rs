@@ -6,6 +6,7 @@
 
 mod batch;
 mod order;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ pub use order::{
     BatchId, CommitId, CommitOrder, CommitOutcome, Event, Evidence, EvidenceOrder, HaltCause, Millis, Order, Range,
     Rebuild, SessionOrder, SessionState, Step, Stored, WriteFailure, WriteOrder, Written,
 };
+pub use state::{BatchState, SealedState};
 
 /// What a delivery is bound to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -181,7 +181,7 @@ async fn ask(
     headers: Vec<(&'static str, String)>,
     what: &str,
 ) -> Result<bytes::Bytes, Error> {
-    let call = Call { method, url, headers, body: Body::Empty, answer_timeout: METADATA_TIMEOUT };
+    let call = Call { api: "identity", method, url, headers, body: Body::Empty, answer_timeout: METADATA_TIMEOUT };
     let answer = http.send(call).await.map_err(|error| error.during(what))?;
     if answer.is_success() {
         return Ok(answer.body);

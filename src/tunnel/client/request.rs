@@ -380,7 +380,21 @@ impl Connection {
             (Host::Odps, false) => config.answer_timeout,
             _ => config.tunnel_answer_timeout,
         };
-        Call { method: request.method, url, headers, body, answer_timeout }
+        let api = api(request, is_block);
+        Call { api, method: request.method, url, headers, body, answer_timeout }
+    }
+}
+
+/// What metrics call a request.
+fn api(request: &Request<'_>, is_block: bool) -> &'static str {
+    let asks = |name: &str| request.query.iter().any(|(known, _)| *known == name);
+    match (request.host, request.method) {
+        (Host::Odps, _) => "rest",
+        _ if is_block => "block",
+        (_, Method::Post) if asks("uploadid") => "commit",
+        (_, Method::Post) => "create",
+        (_, Method::Get) if asks("uploadid") => "status",
+        _ => "other",
     }
 }
 

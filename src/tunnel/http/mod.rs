@@ -21,6 +21,7 @@ use super::endpoint::{Endpoint, Scheme};
 use super::error::{Error, ErrorKind};
 use super::text::cut;
 use crate::limits::{ANSWER_BYTES_MAX, ERROR_ANSWER_BYTES_MAX};
+use crate::timings;
 
 /// An error of the stream that a block's bytes come from.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -56,6 +57,8 @@ pub(super) enum Body {
 
 /// A request ready to be sent: signed, with every header but `Host` and the framing of the body.
 pub(super) struct Call {
+    /// What metrics call it.
+    pub(super) api: &'static str,
     pub(super) method: Method,
     pub(super) url: String,
     pub(super) headers: Vec<(&'static str, String)>,
@@ -142,15 +145,18 @@ impl Http {
             Body::Whole(bytes) => request.body(bytes),
             Body::Stream(stream) => request.body(reqwest::Body::wrap_stream(watch.over(stream))),
         };
+        let begin = Instant::now();
         let response = tokio::select! {
             response = request.send() => {
-                response.map_err(|error| watch.cause_or(answer::transport_error(&host, error)))?
+                response.map_err(|error| watch.cause_or(answer::transport_error(&host, error)))
             }
             () = watch.stall(call.answer_timeout) => {
                 let seconds = call.answer_timeout.as_secs();
-                return Err(Error::new(ErrorKind::Unavailable, format!("{host}: no answer for {seconds} s")));
+                Err(Error::new(ErrorKind::Unavailable, format!("{host}: no answer for {seconds} s")))
             }
         };
+        timings::record("tunnel", call.api, begin.elapsed());
+        let response = response?;
         let headers = response.headers().iter();
         let headers: Vec<(String, String)> = headers
             .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
