@@ -1,5 +1,6 @@
-//! Process concerns of a long-running forebay: its jobs, its log, what systemd hears, and what it shows over HTTP.
+//! Process concerns of a long-running forebay: its jobs, its log, what systemd hears, and what it shows over HTTP and hears over its control socket.
 
+pub mod control;
 pub mod events;
 mod http;
 pub mod jobs;

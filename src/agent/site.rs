@@ -199,7 +199,8 @@ impl Site {
             let text = match worst {
                 HealthWord::Stopped => "no job runs".to_owned(),
                 HealthWord::CaughtUp => "all records are in their tables".to_owned(),
-                HealthWord::Running => format!("{} of {} jobs have records to move", count, jobs.len()),
+                HealthWord::Running => format!("{count} of {} with records to move", jobs_text(jobs.len())),
+                HealthWord::Paused => format!("{names}: paused by a person"),
                 HealthWord::Starting => format!("{names}: not at work yet"),
                 HealthWord::Draining => format!("{names}: coming to the end"),
                 HealthWord::Degraded => format!("{names}: partitions stand still until a person has looked"),
@@ -328,6 +329,10 @@ fn page_policy() -> String {
         "default-src 'none'; script-src 'sha256-{hash}'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
+}
+
+fn jobs_text(count: usize) -> String {
+    if count == 1 { "1 job".to_owned() } else { format!("{count} jobs") }
 }
 
 /// What it was built for.

@@ -48,6 +48,10 @@ pub(super) enum Command {
     /// once; what is under way is kept in the group, nothing on disk. SIGTERM lets it come to its end, a second one stops at
     /// once.
     Agent(super::agent::AgentArgs),
+    /// Let a job of a running agent rest: it comes to its end, and other agents take its partitions over
+    Pause(super::control::ControlArgs),
+    /// Let a paused job of a running agent go on
+    Resume(super::control::ControlArgs),
     /// Settle by hand what an agent cannot: sealed batches whose upload session MaxCompute has forgotten
     ///
     /// Without a decision it only shows what is under way (exit code 76 when something waits for a person). An agent that was away
@@ -84,6 +88,8 @@ impl Command {
         match self {
             Self::Run(args) => args.run().await,
             Self::Agent(args) => args.run().await,
+            Self::Pause(args) => args.run("pause"),
+            Self::Resume(args) => args.run("resume"),
             Self::Resolve(args) => args.run().await,
             Self::Check(args) => args.run().await,
             Self::Sql(args) => args.run().await,

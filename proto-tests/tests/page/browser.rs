@@ -132,7 +132,7 @@ fn the_page_shows_what_the_api_says() {
     world.wait_for_rows(3_000);
     let job = world.job();
     assert_eq!((&job["totals"]["records_read"], &job["dirty"]["records"]), (&3_002.into(), &2.into()), "{job}");
-    assert_eq!(job["dirty"]["reasons"][0]["reason"], "n BIGINT", "{job}");
+    assert_eq!(job["dirty"]["reasons"][0]["reason"], "n bigint", "{job}");
     println!("calm: {}", world.look("calm", &folder));
     validate(world.port, &[JOB]);
     metrics(&world, 3_000);

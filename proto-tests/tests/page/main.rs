@@ -5,6 +5,7 @@
 
 mod agent;
 mod browser;
+mod control;
 mod hostile;
 mod metrics;
 mod paths;
