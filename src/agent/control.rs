@@ -44,7 +44,9 @@ pub struct Asked {
 impl Order {
     /// Reads a line.
     fn parse(line: &str) -> Result<Self, String> {
-        match line.trim().split_once(' ').map_or((line.trim(), ""), |(word, rest)| (word, rest.trim())) {
+        let line = line.trim();
+        let (word, job) = line.split_once(' ').unwrap_or((line, ""));
+        match (word, job.trim()) {
             ("pause", job) if !job.is_empty() => Ok(Self::Pause(job.to_owned())),
             ("resume", job) if !job.is_empty() => Ok(Self::Resume(job.to_owned())),
             ("reload", "") => Ok(Self::Reload),
