@@ -7,7 +7,8 @@
 //! Times are those of the machine's zone. Crates other than forebay speak only from WARN on, unless everything is asked for
 //! (TRACE). A log that cannot be written is not an error: the run matters more than its log.
 
-use std::io::{self, Write};
+use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
 use jiff::Zoned;
@@ -37,8 +38,17 @@ pub enum LogFormat {
 pub fn start(level: LevelFilter, format: LogFormat) {
     if log::set_boxed_logger(Box::new(StderrLog { level, format })).is_ok() {
         log::set_max_level(level);
+        IS_TEXT.store(format == LogFormat::Text, Relaxed);
     }
 }
+
+/// Whether lines of this level are logged, as text.
+pub fn is_text(level: Level) -> bool {
+    IS_TEXT.load(Relaxed) && log::max_level() >= level
+}
+
+/// Whether the log that was started is text.
+static IS_TEXT: AtomicBool = AtomicBool::new(false);
 
 /// A level some steps more (or, negative, less) talkative than `base`, within OFF and TRACE.
 pub fn shifted(base: LevelFilter, steps: i32) -> LevelFilter {
@@ -88,11 +98,11 @@ impl Log for StderrLog {
         }
         // One write a line, so that lines of two threads do not mix.
         let text = line.render(self.format, &now);
-        drop(io::stderr().lock().write_all(text.as_bytes()));
+        super::terminal::write(&text);
     }
 
     fn flush(&self) {
-        drop(io::stderr().lock().flush());
+        drop(std::io::stderr().lock().flush());
     }
 }
 

@@ -10,3 +10,6 @@ pub mod process;
 pub mod served;
 pub mod site;
 pub mod systemd;
+pub mod terminal;
+
+pub use http::ask;

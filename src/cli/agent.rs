@@ -1,6 +1,6 @@
 //! `forebay agent`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio::time::MissedTickBehavior;
 use super::connection::read;
 use super::engine::{self, Ended};
 use super::failure::code;
-use super::job::Filling;
+use super::job::{Filling, all_files};
 use super::run::{duration, log_job};
 use super::{Failure, out};
 use crate::agent::control::{Asked, Control, Order};
@@ -122,7 +122,7 @@ impl AgentArgs {
     /// All jobs, or what is wrong with the first one that cannot be used.
     fn load(&self) -> Result<Vec<JobSpec>, Failure> {
         let mut jobs: Vec<JobSpec> = Vec::new();
-        for file in self.all_files()? {
+        for file in all_files(&self.files)? {
             let name = file.display().to_string();
             let spec = self.filling.load(&name, &read(&file)?, Purpose::Run)?;
             if jobs.iter().any(|other| other.name == spec.name) {
@@ -133,32 +133,6 @@ impl AgentArgs {
             jobs.push(spec);
         }
         Ok(jobs)
-    }
-
-    /// The files, with each folder's in the order of their names.
-    fn all_files(&self) -> Result<Vec<PathBuf>, Failure> {
-        let mut files = Vec::new();
-        for given in &self.files {
-            if !given.is_dir() {
-                files.push(given.clone());
-                continue;
-            }
-            let wrong = |error: std::io::Error| Failure::new(code::CONFIG, format!("{}: {error}", given.display()));
-            let mut inside = Vec::new();
-            for entry in std::fs::read_dir(given).map_err(wrong)? {
-                let path = entry.map_err(wrong)?.path();
-                if is_job(&path) {
-                    inside.push(path);
-                }
-            }
-            if inside.is_empty() {
-                let text = format!("{}: no .toml or .json file in this folder", given.display());
-                return Err(Failure::new(code::CONFIG, text).advise("put a job file there, or name one"));
-            }
-            inside.sort();
-            files.append(&mut inside);
-        }
-        Ok(files)
     }
 
     /// Runs the jobs until they are told to stop, or none is left.
@@ -274,11 +248,6 @@ impl AgentArgs {
 
 /// How often the loop shows that it turns.
 const TURN_EVERY: Duration = Duration::from_secs(1);
-
-fn is_job(path: &Path) -> bool {
-    let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
-    !hidden && path.is_file() && path.extension().is_some_and(|ending| ending == "toml" || ending == "json")
-}
 
 fn status(jobs: &Jobs) -> String {
     match jobs.len() {

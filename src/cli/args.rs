@@ -52,17 +52,42 @@ pub(super) enum Command {
     Pause(super::control::ControlArgs),
     /// Let a paused job of a running agent go on
     Resume(super::control::ControlArgs),
+    /// Ask a running agent how its jobs are
+    ///
+    /// The exit code is 0 when every job is at work, and 69 when one is not, or no agent answers.
+    Status(super::status::StatusArgs),
+    /// The same again and again, until Ctrl-C
+    Top(super::status::TopArgs),
     /// Settle by hand what an agent cannot: sealed batches whose upload session MaxCompute has forgotten
     ///
     /// Without a decision it only shows what is under way (exit code 76 when something waits for a person). An agent that was away
     /// for longer than an upload session lives cannot know whether its last batch was committed; where the job maps a record's
     /// partition and offset to columns, the table tells it, and nothing has to be decided here.
     Resolve(super::resolve::ResolveArgs),
-    /// Say what a job file means, and look whether it could run
+    /// Say what job files mean, and look whether they could run
     ///
-    /// Says on standard output what the job means, and on standard error what may be a mistake. Then it contacts Kafka and
-    /// MaxCompute, without writing anything.
+    /// Says on standard output what each job means, and on standard error what may be a mistake. Then it asks every broker at its
+    /// own address, looks at the topic, the group's offsets, the table and its columns, and Tunnel, without writing anything. Unlike a run it
+    /// does not stop at the first mistake. The exit code is the one that a run would end with.
     Check(super::check::CheckArgs),
+    /// Say what a run would read and write, from where, and why
+    ///
+    /// Asks both ends and prints each partition's range with the reason for its begin, the target, the columns with their types,
+    /// limits, and the shares of memory. Writes nothing, commits nothing.
+    Plan(super::plan::PlanArgs),
+    /// Print the first rows as a run would write them
+    ///
+    /// Reads records from the begin of the job's range, makes rows of them as a run does, and prints these. Writes nothing,
+    /// commits nothing. Records that cannot become rows are told on standard error.
+    Preview(super::preview::PreviewArgs),
+    /// Turn a DataWorks or DataX job into TOML
+    ///
+    /// Texts go over as they are, variables and all; what has no effect becomes a comment, and secrets stay behind: the new file takes
+    /// them from the environment. The new job is read again and compared with the old one before it is printed. Variables that the
+    /// job uses need a value for that (-p).
+    Convert(super::convert::ConvertArgs),
+    /// Print a commented job template
+    New(super::convert::NewArgs),
     /// Run SQL on MaxCompute and print the result
     Sql(super::sql::SqlArgs),
     /// Download tables, upload files, look at sessions
@@ -90,8 +115,14 @@ impl Command {
             Self::Agent(args) => args.run().await,
             Self::Pause(args) => args.run("pause"),
             Self::Resume(args) => args.run("resume"),
+            Self::Status(args) => args.run().await,
+            Self::Top(args) => args.run().await,
             Self::Resolve(args) => args.run().await,
             Self::Check(args) => args.run().await,
+            Self::Plan(args) => args.run().await,
+            Self::Preview(args) => args.run().await,
+            Self::Convert(args) => args.run(),
+            Self::New(args) => args.run(),
             Self::Sql(args) => args.run().await,
             Self::Tunnel(args) => args.run().await,
             Self::Kafka(args) => args.run().await,

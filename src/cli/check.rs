@@ -1,20 +1,28 @@
 //! `forebay check`.
 
-use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::engine::{self, Ended};
-use super::failure::code;
-use super::job::{JobOptions, warnings};
-use super::{Failure, out};
-use crate::job::{Charset, DataFormat, DirtyLimit, FieldType, JobSpec, Mode, Purpose, Severity, Shape, WriterColumns};
+use serde_json::{Value, json};
 
-/// A job file, and how strictly it is looked at.
+use super::failure::code;
+use super::job::{Filling, Form, JobFile, Loaded, tell_notes, warnings};
+use super::meaning::meaning;
+use super::{Failure, engine, out};
+use crate::job::{JobSpec, Purpose};
+use crate::sync::look::{self, Finding, Level, LookOptions};
+
+/// Job files, and how strictly they are looked at.
 #[derive(Debug, clap::Args)]
 #[command(before_help = EXAMPLES)]
 pub(super) struct CheckArgs {
+    /// Job files: DataWorks script mode, DataX, or TOML of forebay's own; a folder stands for the .toml and .json files in it, -
+    /// for standard input
+    #[arg(value_name = "JOB", required = true)]
+    files: Vec<PathBuf>,
+
     #[command(flatten)]
-    job: JobOptions,
+    filling: Filling,
 
     /// Contact neither Kafka nor MaxCompute
     #[arg(help_heading = "Check", long)]
@@ -23,167 +31,146 @@ pub(super) struct CheckArgs {
     /// Fail when there are warnings
     #[arg(help_heading = "Check", long)]
     deny_warnings: bool,
+
+    /// Open an upload session too, and leave it without rows: the one proof of the right to write
+    #[arg(help_heading = "Check", long, conflicts_with = "offline")]
+    session: bool,
+
+    /// What is printed: for people, or one JSON object a job
+    #[arg(help_heading = "Check", short = 'o', long, value_name = "FORM", value_enum, default_value_t = Form::Text)]
+    output: Form,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   forebay check job.json --offline
   forebay check job.json --set reader.server=10.0.0.1:9092 --datasources sources.toml
-  forebay check job.json --offline --deny-warnings -p bizdate=20240101";
+  forebay check /etc/forebay/jobs --offline --deny-warnings -p bizdate=20240101";
+
+/// What was wrong with the jobs so far.
+#[derive(Debug, Default)]
+struct Tally {
+    jobs: usize,
+    unusable: usize,
+    /// The exit code of the first job that a run could not end well.
+    code: Option<u8>,
+}
 
 impl CheckArgs {
     pub(super) async fn run(self) -> Result<ExitCode, Failure> {
         let purpose = if self.offline { Purpose::Check } else { Purpose::Run };
-        let mut spec = self.job.load(purpose)?;
-        let file = self.job.file_name();
-        for note in &spec.notes {
-            let label = match note.severity {
-                Severity::Warning => "warning",
-                Severity::Info => "note",
+        let mut tally = Tally::default();
+        let files = JobFile::all(&self.files)?;
+        for file in &files {
+            if tally.jobs > 0 && self.output == Form::Text {
+                out::data("\n");
+            }
+            tally.jobs = tally.jobs.saturating_add(1);
+            let wrong = match file.load(&self.filling, purpose)? {
+                Loaded::Job(spec) => self.one(file, &spec).await,
+                Loaded::Wrong(errors) => {
+                    if self.output == Form::Json {
+                        let list: Vec<Value> = errors
+                            .errors
+                            .iter()
+                            .map(|error| json!({"place": error.place.render(&file.name), "key": error.key, "message": error.message, "next": error.advice}))
+                            .collect();
+                        out::data(&format!(
+                            "{}\n",
+                            json!({"file": file.name, "ok": false, "exit_code": code::CONFIG, "errors": list})
+                        ));
+                    }
+                    Some(super::job::unusable(&file.name, &errors))
+                }
             };
-            out::talk(&format!("{label}: {}", note.render(&file)));
-        }
-        out::data(&meaning(&spec));
-        let warnings = warnings(&spec.notes).count();
-        if self.deny_warnings && warnings > 0 {
-            return Err(Failure::new(
-                code::CONFIG,
-                format!("{file}: {warnings} warnings, and --deny-warnings is given"),
-            ));
-        }
-        if self.offline {
-            return Ok(ExitCode::SUCCESS);
-        }
-        spec.settings.dry_run = true;
-        match engine::run(&spec, None).await? {
-            Ok(summary) => {
-                out::data(&format!("\n{}", summary.text()));
-                Ok(ExitCode::SUCCESS)
+            let Some(failure) = wrong else { continue };
+            tally.unusable = tally.unusable.saturating_add(1);
+            tally.code.get_or_insert(failure.code);
+            if files.len() == 1 {
+                return Err(failure);
             }
-            Err(Ended::Failed(error)) => {
-                let failure = Failure::new(engine::exit_code(error.kind), error.message);
-                Err(match error.advice {
-                    Some(advice) => failure.advise(advice),
-                    None => failure,
-                })
-            }
-            Err(Ended::Dropped(code)) => Err(Failure::new(code, "stopped at once")),
+            let _code = out::failure(&failure);
+        }
+        match tally.code {
+            None => Ok(ExitCode::SUCCESS),
+            Some(code) => Err(Failure::new(code, format!("{} of {} jobs would fail", tally.unusable, tally.jobs))),
         }
     }
-}
 
-/// The job in words, a line for each thing it decides.
-fn meaning(spec: &JobSpec) -> String {
-    let (reader, writer, settings) = (&spec.reader, &spec.writer, &spec.settings);
-    let mut text = String::new();
-    let mut line = |label: &str, value: String| {
-        // Writing to a String does not fail.
-        let _ = writeln!(text, "{label:<10} {value}");
-    };
-    let shape = match spec.shape {
-        Shape::DataWorks => "DataWorks script mode",
-        Shape::DataX => "DataX",
-        Shape::Forebay => "forebay TOML",
-    };
-    line("job", format!("{} ({shape})", spec.name));
-    let partitions = match &reader.partitions {
-        Some(list) => format!("partitions {}", list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
-        None => "all partitions".to_owned(),
-    };
-    line("from", format!("topic {} at {}, {partitions}", reader.topic, reader.servers.join(", ")));
-    line(
-        "group",
-        match (&reader.group, reader.commit_offsets) {
-            (Some(group), true) => format!("{group}; offsets are committed after the rows"),
-            (Some(group), false) => format!("{group}; offsets are not committed"),
-            (None, _) => "none; offsets are not committed".to_owned(),
-        },
-    );
-    line("range", format!("from {} (inclusive) to {} (exclusive)", reader.begin, reader.end));
-    line("ends", end_rule(spec));
-    line(
-        "values",
-        format!(
-            "key {}, value {}, {}, {}",
-            type_name(reader.key_type),
-            type_name(reader.value_type),
-            charset_text(reader.encoding, reader.header_encoding),
-            match &reader.data_format {
-                DataFormat::Json => "JSON members".to_owned(),
-                DataFormat::Text { delimiter } => format!("fields between {delimiter:?}"),
-            }
-        ),
-    );
-    let project = match writer.connection.project.as_str() {
-        "" => format!("data source {}", writer.connection.source),
-        project => format!("project {project} at {}", writer.connection.endpoint),
-    };
-    let partition =
-        if writer.partition.is_empty() { String::new() } else { format!(", partition {}", writer.partition) };
-    line("into", format!("table {}{partition}, {project}", writer.table));
-    line(
-        "effect",
-        match writer.truncate {
-            _ if writer.mode == Mode::Stream => "adds rows within seconds, at least once".to_owned(),
-            true => "replaces the rows that are there, at the commit".to_owned(),
-            false => "adds to the rows that are there, at the commit".to_owned(),
-        },
-    );
-    line("dirty rows", dirty_text(&settings.dirty_limit));
-    let limit = |limit: Option<u64>, unit: &str| limit.map(|limit| format!(", at most {limit} {unit} a second"));
-    line(
-        "speed",
-        format!(
-            "{} at once{}{}",
-            settings.concurrent,
-            limit(settings.bytes_per_second, "bytes").unwrap_or_default(),
-            limit(settings.records_per_second, "records").unwrap_or_default()
-        ),
-    );
-    for (index, column) in reader.columns.iter().enumerate() {
-        let target = match &writer.columns {
-            WriterColumns::All => format!("column {} of the table", index.saturating_add(1)),
-            WriterColumns::Named(names) => names.get(index).cloned().unwrap_or_default(),
+    /// Looks at one job; why a run of it would fail.
+    async fn one(&self, file: &JobFile, spec: &JobSpec) -> Option<Failure> {
+        let text = self.output == Form::Text;
+        if text {
+            tell_notes(&spec.notes, &file.name);
+            out::data(&meaning(spec));
+        }
+        let found = match self.offline {
+            true => Vec::new(),
+            false => look::look(spec, LookOptions { open_session: self.session }).await,
         };
-        line(if index == 0 { "columns" } else { "" }, format!("{target} <- {column}"));
+        if text && !found.is_empty() {
+            out::data("\n");
+            found.iter().for_each(tell);
+        }
+        let count = |level: Level| found.iter().filter(|finding| finding.level == level).count();
+        let (errors, warned) =
+            (count(Level::Error), count(Level::Warning).saturating_add(warnings(&spec.notes).count()));
+        let first = found.iter().find(|finding| finding.level == Level::Error);
+        let failure = match first {
+            Some(first) => {
+                let code = first.kind.map_or(code::FAILED, engine::exit_code);
+                let (s, t) = (if errors == 1 { "" } else { "s" }, if warned == 1 { "" } else { "s" });
+                Some(Failure::new(
+                    code,
+                    format!("{}: a run would fail: {errors} error{s}, {warned} warning{t}", file.name),
+                ))
+            }
+            None if self.deny_warnings && warned > 0 => {
+                let message = format!("{}: {warned} warnings, and --deny-warnings is given", file.name);
+                Some(Failure::new(code::CONFIG, message))
+            }
+            None => None,
+        };
+        if text && failure.is_none() && !self.offline {
+            out::data(if spec.unbounded {
+                "ok         an agent can run this job\n"
+            } else {
+                "ok         this job can run\n"
+            });
+        }
+        if !text {
+            let object = json!({
+                "job": spec.name,
+                "file": file.name,
+                "ok": failure.is_none(),
+                "exit_code": failure.as_ref().map_or(0, |failure| failure.code),
+                "notes": super::job::notes_json(&spec.notes, &file.name),
+                "findings": found.iter().map(finding_json).collect::<Vec<_>>(),
+            });
+            out::data(&format!("{object}\n"));
+        }
+        failure
     }
-    text
 }
 
-fn end_rule(spec: &JobSpec) -> String {
-    let reader = &spec.reader;
-    if spec.unbounded {
-        return "when it is stopped".to_owned();
-    }
-    let wait = format!("when {} s bring no record", reader.wait_time.as_secs());
-    match (reader.old_form, reader.stop_when_poll_empty) {
-        (true, _) => format!("when every partition is at its end or at its last record, or {wait}"),
-        (false, true) => format!("when every partition is at its end, or {wait}"),
-        (false, false) => "when every partition is at its end".to_owned(),
-    }
-}
-
-fn dirty_text(limit: &DirtyLimit) -> String {
-    match (limit.records, limit.percentage) {
-        (Some(0), _) => "the first one fails the job".to_owned(),
-        (Some(records), _) => format!("more than {records} fail the job"),
-        (None, Some(share)) => format!("a share above {share} fails the job"),
-        (None, None) => "skipped and counted, without limit".to_owned(),
+fn tell(finding: &Finding) {
+    let Finding { level, end, text, advice, .. } = finding;
+    let word = match level {
+        Level::Good => return out::data(&format!("ok         {end}: {text}\n")),
+        Level::Warning => "warning",
+        Level::Error => "error",
+    };
+    out::talk(&format!("{word}: {end}: {text}"));
+    if let Some(advice) = advice {
+        out::talk(&format!("  next: {advice}"));
     }
 }
 
-fn charset_text(values: Charset, headers: Charset) -> String {
-    if values == headers { values.to_string() } else { format!("{values}, headers {headers}") }
-}
-
-const fn type_name(field_type: FieldType) -> &'static str {
-    match field_type {
-        FieldType::ByteArray => "BYTEARRAY",
-        FieldType::Double => "DOUBLE",
-        FieldType::Float => "FLOAT",
-        FieldType::Integer => "INTEGER",
-        FieldType::Long => "LONG",
-        FieldType::Short => "SHORT",
-        FieldType::String => "STRING",
-    }
+fn finding_json(finding: &Finding) -> Value {
+    let level = match finding.level {
+        Level::Good => "ok",
+        Level::Warning => "warning",
+        Level::Error => "error",
+    };
+    json!({"level": level, "end": finding.end, "text": finding.text, "next": finding.advice})
 }

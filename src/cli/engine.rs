@@ -1,7 +1,5 @@
 //! Runs a job under the user's signals, and says what its failure means for the exit code.
 
-use std::time::Duration;
-
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
@@ -21,9 +19,8 @@ pub(super) enum Ended {
 }
 
 /// Runs the job. The first SIGINT or SIGTERM stops it in order, a second one at once.
-pub(super) async fn run(spec: &JobSpec, deadline: Option<Duration>) -> Result<Result<Summary, Ended>, Failure> {
-    let options = RunOptions { deadline, ..RunOptions::default() };
-    until_ended(|stopped| run::run(spec, &options, stopped)).await
+pub(super) async fn run(spec: &JobSpec, options: &RunOptions) -> Result<Result<Summary, Ended>, Failure> {
+    until_ended(|stopped| run::run(spec, options, stopped)).await
 }
 
 /// Does `work` under the signals: the first SIGINT or SIGTERM is told to it, a second one drops it.

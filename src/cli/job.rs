@@ -3,6 +3,7 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
 use jiff::Timestamp;
 
 use super::connection::{SourceOptions, read};
@@ -55,31 +56,122 @@ fn set(text: &str) -> Result<(String, String), String> {
 impl JobOptions {
     /// The file's name as messages show it.
     pub(super) fn file_name(&self) -> String {
-        if self.is_stdin() { "<stdin>".to_owned() } else { self.file.display().to_string() }
+        if is_stdin(&self.file) { "<stdin>".to_owned() } else { self.file.display().to_string() }
     }
 
     /// Reads the job. What is wrong with it is printed, all of it; the failure says how much that was.
     pub(super) fn load(&self, purpose: Purpose) -> Result<JobSpec, Failure> {
-        let text = if self.is_stdin() { read_stdin()? } else { read(&self.file)? };
-        self.filling.load(&self.file_name(), &text, purpose)
+        let file = self.file_name();
+        self.filling.load(&file, &text_of(&self.file)?, purpose)
     }
 
-    fn is_stdin(&self) -> bool {
-        self.file == Path::new("-")
+    /// The job's text, variables and all.
+    pub(super) fn text(&self) -> Result<String, Failure> {
+        text_of(&self.file)
     }
+
+    /// What the job is filled in with.
+    pub(super) fn options(&self, purpose: Purpose) -> Result<LoadOptions, Failure> {
+        self.filling.options(purpose)
+    }
+}
+
+fn is_stdin(file: &Path) -> bool {
+    file == Path::new("-")
+}
+
+/// The text of a file, or of standard input.
+fn text_of(file: &Path) -> Result<String, Failure> {
+    if is_stdin(file) { read_stdin() } else { read(file) }
+}
+
+/// One job file of several.
+#[derive(Debug)]
+pub(super) struct JobFile {
+    /// The name as messages show it.
+    pub(super) name: String,
+    path: PathBuf,
+}
+
+/// A job, or all that is wrong with it.
+#[derive(Debug)]
+pub(super) enum Loaded {
+    Job(Box<JobSpec>),
+    Wrong(JobErrors),
+}
+
+impl JobFile {
+    /// The files that are named, with each folder's in the order of their names.
+    pub(super) fn all(given: &[PathBuf]) -> Result<Vec<Self>, Failure> {
+        let named = |path: PathBuf| Self {
+            name: if is_stdin(&path) { "<stdin>".to_owned() } else { path.display().to_string() },
+            path,
+        };
+        Ok(all_files(given)?.into_iter().map(named).collect())
+    }
+
+    pub(super) fn load(&self, filling: &Filling, purpose: Purpose) -> Result<Loaded, Failure> {
+        let options = filling.options(purpose)?;
+        let loaded = job::load(&self.name, &text_of(&self.path)?, &options);
+        Ok(loaded.map_or_else(Loaded::Wrong, |spec| Loaded::Job(Box::new(spec))))
+    }
+}
+
+/// The files that are named, with each folder's in the order of their names.
+pub(super) fn all_files(given: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let mut files = Vec::new();
+    for given in given {
+        if !given.is_dir() {
+            files.push(given.clone());
+            continue;
+        }
+        let wrong = |error: std::io::Error| Failure::new(code::CONFIG, format!("{}: {error}", given.display()));
+        let mut inside = Vec::new();
+        for entry in std::fs::read_dir(given).map_err(wrong)? {
+            let path = entry.map_err(wrong)?.path();
+            if is_job(&path) {
+                inside.push(path);
+            }
+        }
+        if inside.is_empty() {
+            let text = format!("{}: no .toml or .json file in this folder", given.display());
+            return Err(Failure::new(code::CONFIG, text).advise("put a job file there, or name one"));
+        }
+        inside.sort();
+        files.append(&mut inside);
+    }
+    Ok(files)
+}
+
+fn is_job(path: &Path) -> bool {
+    let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
+    !hidden && path.is_file() && path.extension().is_some_and(|ending| ending == "toml" || ending == "json")
+}
+
+/// What a command prints about a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Form {
+    /// For people
+    Text,
+    /// JSON
+    Json,
 }
 
 impl Filling {
     /// Reads a job's text. What is wrong with it is printed, all of it; the failure says how much that was.
     pub(super) fn load(&self, file: &str, text: &str, purpose: Purpose) -> Result<JobSpec, Failure> {
-        let options = LoadOptions {
+        job::load(file, text, &self.options(purpose)?).map_err(|errors| unusable(file, &errors))
+    }
+
+    /// What a job is read with.
+    pub(super) fn options(&self, purpose: Purpose) -> Result<LoadOptions, Failure> {
+        Ok(LoadOptions {
             params: self.params.iter().flat_map(|params| params.0.clone()).collect(),
             sets: self.sets.clone(),
             sources: self.sources.sources()?,
             now: Timestamp::now(),
             purpose,
-        };
-        job::load(file, text, &options).map_err(|errors| unusable(file, &errors))
+        })
     }
 }
 
@@ -95,7 +187,7 @@ fn read_stdin() -> Result<String, Failure> {
 }
 
 /// Prints the warnings and all errors but a single one, which becomes the failure itself.
-fn unusable(file: &str, errors: &JobErrors) -> Failure {
+pub(super) fn unusable(file: &str, errors: &JobErrors) -> Failure {
     for note in warnings(&errors.notes) {
         out::talk(&format!("warning: {}", note.render(file)));
     }
@@ -110,6 +202,26 @@ fn unusable(file: &str, errors: &JobErrors) -> Failure {
         out::talk(&format!("error: {}", error.render(file)));
     }
     Failure::new(code::CONFIG, format!("{file} cannot be used: {} errors", errors.errors.len()))
+}
+
+/// Prints the notes of a job.
+pub(super) fn tell_notes(notes: &[Note], file: &str) {
+    for note in notes {
+        let label = match note.severity {
+            Severity::Warning => "warning",
+            Severity::Info => "note",
+        };
+        out::talk(&format!("{label}: {}", note.render(file)));
+    }
+}
+
+/// The notes of a job as JSON.
+pub(super) fn notes_json(notes: &[Note], file: &str) -> Vec<serde_json::Value> {
+    let note = |note: &Note| {
+        let level = if note.severity == Severity::Warning { "warning" } else { "note" };
+        serde_json::json!({"level": level, "place": note.place.render(file), "text": note.text})
+    };
+    notes.iter().map(note).collect()
 }
 
 /// The notes that may be mistakes.

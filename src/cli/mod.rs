@@ -6,6 +6,7 @@ mod cat;
 mod check;
 mod connection;
 mod control;
+mod convert;
 #[cfg(feature = "sandbox")]
 mod demo;
 mod engine;
@@ -13,13 +14,17 @@ mod failure;
 mod job;
 mod kafka;
 mod manual;
+mod meaning;
 pub(crate) mod out;
 mod personality;
+mod plan;
+mod preview;
 mod resolve;
 mod run;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 mod sql;
+mod status;
 mod tunnel;
 
 use std::ffi::OsString;

@@ -8,7 +8,10 @@ use clap::ValueEnum;
 use super::engine::{self, Ended};
 use super::job::JobOptions;
 use super::{Failure, out};
+use crate::agent::{logging, terminal};
 use crate::job::{JobSpec, Purpose, Severity};
+use crate::sync::progress::Watcher;
+use crate::sync::run::RunOptions;
 use crate::sync::{RunError, Summary, TargetState};
 
 /// A job file, and how its run is watched.
@@ -29,6 +32,10 @@ pub(super) struct RunArgs {
     /// Fail when the run takes longer, such as 90s, 15m or 2h
     #[arg(help_heading = RUN, long, value_name = "TIME", env = "FOREBAY_DEADLINE", value_parser = duration)]
     deadline: Option<Duration>,
+
+    /// Time between progress lines, where standard error is no terminal, such as 10s or 1m
+    #[arg(help_heading = RUN, long, value_name = "TIME", env = "FOREBAY_PROGRESS_EVERY", default_value = "10s", value_parser = duration)]
+    progress_every: Duration,
 }
 
 const RUN: &str = "Run";
@@ -78,7 +85,15 @@ impl RunArgs {
         let mut spec = self.job.load(Purpose::Run)?;
         spec.settings.dry_run |= self.dry_run;
         log_job(&spec, &self.job.file_name());
-        match engine::run(&spec, self.deadline).await? {
+        let options = RunOptions {
+            deadline: self.deadline,
+            progress_every: self.progress_every,
+            watched: self.watcher(&spec.name),
+            ..RunOptions::default()
+        };
+        let ended = engine::run(&spec, &options).await;
+        terminal::clear();
+        match ended? {
             Ok(summary) => {
                 out::data(&self.report.of(&summary));
                 Ok(ExitCode::SUCCESS)
@@ -95,6 +110,24 @@ impl RunArgs {
         }
     }
 }
+
+impl RunArgs {
+    /// A line that is drawn again and again, where a person looks on and has not asked for DataX's lines.
+    fn watcher(&self, job: &str) -> Option<Watcher> {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let can_draw = terminal::can_draw(variable("TERM").as_deref());
+        if self.report == Report::Datax || !logging::is_text(log::Level::Info) || !can_draw {
+            return None;
+        }
+        let columns = variable("COLUMNS").and_then(|columns| columns.parse().ok()).unwrap_or(TERMINAL_COLUMNS);
+        let in_colour = variable("NO_COLOR").is_none();
+        let job = job.to_owned();
+        Some(Watcher::new(move |progress| terminal::draw(&progress.line(&job), columns, in_colour)))
+    }
+}
+
+/// What a terminal has at least, unless it says so in `COLUMNS`.
+const TERMINAL_COLUMNS: usize = 80;
 
 /// Banner, job and notes, which open every log.
 pub(super) fn log_job(spec: &JobSpec, file: &str) {

@@ -52,7 +52,8 @@ pub(super) fn interpolate(text: &str, env: &BTreeMap<String, String>) -> Result<
     Ok(out)
 }
 
-fn value_of(reference: &str, env: &BTreeMap<String, String>) -> Result<String, String> {
+/// What stands for `NAME`, `NAME:-default`, `NAME:?message` or `file:/path`.
+pub(super) fn value_of(reference: &str, env: &BTreeMap<String, String>) -> Result<String, String> {
     if let Some(path) = reference.strip_prefix("file:") {
         return secret_file(path);
     }

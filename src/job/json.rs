@@ -53,14 +53,6 @@ impl Node {
         Self { place, value: Value::Text(text.into()) }
     }
 
-    /// The members, to be changed; none when this is no object.
-    pub(super) fn members_mut(&mut self) -> &mut [Member] {
-        match &mut self.value {
-            Value::Object(members) => members,
-            _ => &mut [],
-        }
-    }
-
     /// The members, when this is an object.
     pub(super) fn members(&self) -> Option<&[Member]> {
         match &self.value {

@@ -10,12 +10,14 @@
 
 mod columns;
 mod context;
+mod convert;
 pub mod datasource;
 mod date_format;
 mod env;
 mod json;
 mod kafka_config;
 mod own;
+mod own_names;
 mod partition;
 mod range;
 mod reader;
@@ -40,11 +42,13 @@ use std::path::Path;
 use jiff::Timestamp;
 
 pub use context::Purpose;
+pub use convert::{ConvertError, Converted, to_toml};
 pub use datasource::{Datasources, Identity, OdpsConfig, OdpsConnection, Sources, resolve_odps};
 pub use date_format::DateFormat;
 pub use report::{JobError, JobErrors, Note, Place, Severity};
 pub use secret::Secret;
 pub use spec::*;
+pub(crate) use suggest::nearest;
 
 use context::Context;
 use json::Value;
@@ -120,7 +124,7 @@ fn failed(report: Report, file_name: &str) -> JobErrors {
 
 fn read(file_name: &str, text: &str, options: &LoadOptions, report: &Report) -> Result<Option<JobSpec>, JobError> {
     let (mut document, shape, own) = if own::is_own(file_name, text) {
-        let filled_with = (&options.sources.env, options.params.as_slice());
+        let filled_with = (&options.sources.env, options.params.as_slice(), options.now);
         let (document, own) = own::read(file_name, text, filled_with, report)?;
         (document, Shape::Forebay, own)
     } else {
@@ -129,7 +133,7 @@ fn read(file_name: &str, text: &str, options: &LoadOptions, report: &Report) -> 
         (document, shape, own::Own::default())
     };
     let sets = options.sets.iter().map(|(name, value)| match shape {
-        Shape::Forebay => (own::renamed(name), value.clone()),
+        Shape::Forebay => (own_names::renamed(name), value.clone()),
         _ => (name.clone(), value.clone()),
     });
     sets::apply(&mut document, shape, &sets.collect::<Vec<_>>(), report);

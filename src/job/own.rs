@@ -2,17 +2,21 @@
 //!
 //! The tables are brought into the shape of a DataWorks job, place by place, so that one set of rules reads both; what only
 //! this shape can say ([`Own`]) is kept beside it. `${NAME}`, `${NAME:-default}` and `${file:/path}` are filled in as in data
-//! source files, with the variables of the command line first.
+//! source files, with the variables of the command line first; then the dates that DataWorks jobs know.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::env;
+use jiff::Timestamp;
+
 use super::json::{Member, Node, Value};
+use super::own_names::{SECRET, SOURCE, TARGET, source_name};
 use super::report::{JobError, Place, Report};
 use super::section::Section;
 use super::spec::{BatchLimits, DeadLetters, Mode};
 use super::toml;
+use super::vars::Vars;
+use super::zone::{default_zone, parse_moment, parse_zone};
 
 /// Least `memory_max` in bytes: below it the shares of fetching, conversion and blocks would not hold.
 const MEMORY_MIN: u64 = 16 * 1024 * 1024;
@@ -34,53 +38,6 @@ pub(super) fn is_own(file: &str, text: &str) -> bool {
     has_extension || (!text.trim_start().starts_with(['{', '/']) && heads())
 }
 
-/// Keys by their names here and in a DataWorks job.
-const SOURCE: &[(&str, &str)] = &[
-    ("brokers", "server"),
-    ("topic", "topic"),
-    ("group", "groupId"),
-    ("partitions", "partition"),
-    ("datasource", "datasource"),
-    ("key_type", "keyType"),
-    ("value_type", "valueType"),
-    ("encoding", "encoding"),
-    ("header_encoding", "headerEncoding"),
-    ("format", "dataFormat"),
-    ("delimiter", "fieldDelimiter"),
-    ("config", "kafkaConfig"),
-    ("offset_lost", "autoOffsetReset"),
-];
-const TARGET: &[(&str, &str)] = &[
-    ("datasource", "datasource"),
-    ("project", "project"),
-    ("endpoint", "odpsServer"),
-    ("tunnel_endpoint", "tunnelServer"),
-    ("schema", "schema"),
-    ("quota", "tunnelQuota"),
-    ("table", "table"),
-    ("truncate", "truncate"),
-    ("compression", "uploadCompression"),
-    ("empty_as_null", "emptyAsNull"),
-    ("over_length", "overLengthRule"),
-    ("partitions_max", "dynamicPartitionsMax"),
-    ("retries_max", "maxRetryTime"),
-    ("pre_sql", "preSql"),
-    ("post_sql", "postSql"),
-];
-
-/// The name of a key in the shape that is read, for `--set source.brokers=…`.
-pub(super) fn renamed(set: &str) -> String {
-    let Some((top, key)) = set.split_once('.') else { return set.to_owned() };
-    let (head, rest) = key.split_once('.').map_or((key, String::new()), |(head, rest)| (head, format!(".{rest}")));
-    let table = match top {
-        "source" => SOURCE,
-        "target" => TARGET,
-        _ => return set.to_owned(),
-    };
-    let name = table.iter().find(|(own, _)| *own == head).map_or(head, |(_, name)| *name);
-    format!("{top}.{name}{rest}")
-}
-
 /// Reads a job and brings it into the shape of a DataWorks job.
 ///
 /// # Errors
@@ -88,17 +45,20 @@ pub(super) fn renamed(set: &str) -> String {
 pub(super) fn read(
     file: &str,
     text: &str,
-    (env, params): (&BTreeMap<String, String>, &[(String, String)]),
+    (env, params, now): (&BTreeMap<String, String>, &[(String, String)], Timestamp),
     report: &Report,
 ) -> Result<(Node, Own), JobError> {
     let mut document = toml::parse(file, text)?;
-    let mut variables = env.clone();
-    variables.extend(params.iter().cloned());
-    let mut errors = Vec::new();
-    for member in document.members_mut() {
-        env::fill(&mut member.node, &member.key, &variables, &mut errors);
-    }
-    report.errors(errors);
+    let zone = document.member("time_zone").and_then(|node| match &node.value {
+        Value::Text(text) => {
+            let filled = Vars::new(params, now, &default_zone()).with_env(env).replace(text).ok()?;
+            parse_zone(&filled).ok()
+        }
+        _ => None,
+    });
+    let vars = Vars::new(params, now, &zone.unwrap_or_else(default_zone)).with_env(env);
+    vars.fill(&mut document, "", report);
+    vars.tell(report);
     let top = Section::new("", &document, report);
     let mut own = Own::default();
     if let Some(found) = top.choice("mode", &[("batch", Mode::Batch), ("stream", Mode::Stream)]) {
@@ -120,18 +80,23 @@ pub(super) fn read(
         source.warn_unknown();
     }
     let place = top.place().clone();
+    let mut by_position = false;
     if let Some(target) = table("target") {
         rename(&target, TARGET, &mut writer);
         self::target(&target, &mut writer);
+        by_position = target.choice("columns", &[("*", true)]).is_some();
         target.warn_unknown();
         if !target.has("truncate") {
             writer.push(member("truncate", target.place(), Value::Bool(false)));
         }
     }
-    columns(&top, &mut reader, &mut writer);
+    columns(&top, by_position, &mut reader, &mut writer);
     let mut setting = Vec::new();
     limits(&top, &mut setting, &mut own);
     dirty(&top, &mut setting, &mut own);
+    if let Some(dry_run) = top.node("dry_run") {
+        setting.push(moved("dryRun", dry_run));
+    }
     if own.mode == Mode::Stream {
         writer.push(member("mode", &place, Value::Text("stream".into())));
     }
@@ -176,67 +141,114 @@ fn rename(section: &Section<'_>, names: &[(&str, &str)], out: &mut Vec<Member>) 
     }
 }
 
-/// `start` and `stop`: a word, or a table with `time` or `offset`.
+/// What `end_rule` says of a job with an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EndWord {
+    /// Never past the log's end of the start, or when a while brings no record: the old form of a DataWorks job.
+    Snapshot,
+    /// When every partition is at its end, or a while brings no record.
+    Idle,
+    /// When every partition is at its end.
+    Reached,
+}
+
+/// `start` and `stop`: a word, or a table with `time`, `millis` or `offset`; `end_rule`: when the job ends.
 fn range(source: &Section<'_>, out: &mut Vec<Member>, own: &mut Own) {
-    let words = |key: &str, words: &[(&str, &str, &str)], out: &mut Vec<Member>| -> Option<bool> {
-        let node = source.node(key)?;
-        if node.members().is_some() {
-            let inner = source.section(key)?;
-            let side = if key == "start" { "begin" } else { "end" };
-            if let Some(offset) = inner.node("offset") {
-                out.push(moved(&format!("{side}Offset"), offset));
-            } else if let Some(time) = inner.text("time") {
-                match time.value.trim().parse::<jiff::Timestamp>() {
-                    Ok(at) => out.push(member(
-                        &format!("{side}TimestampMillis"),
-                        &time.place,
-                        Value::Number(at.as_millisecond().to_string()),
-                    )),
-                    Err(_) => inner.error_with(
-                        "time",
-                        &time.place,
-                        "is not a time with its distance from UTC",
-                        "write it as 2024-01-01T00:00:00+08:00",
-                    ),
-                }
-            } else {
-                inner.error_with(
-                    key,
-                    &node.place,
-                    "has neither time nor offset",
-                    "write { offset = 0 } or { time = \"…\" }",
-                );
-            }
-            inner.warn_unknown();
-            return Some(false);
-        }
-        let text = source.text(key)?;
-        match words.iter().find(|(word, _, _)| word.eq_ignore_ascii_case(text.value.trim())) {
-            Some((_, "", _)) => Some(true),
-            Some((_, name, value)) => {
-                out.push(member(name, &text.place, Value::Text((*value).to_owned())));
-                Some(false)
-            }
-            None => {
-                let names: Vec<&str> = words.iter().map(|(word, _, _)| *word).collect();
-                let message = format!("{:?} is not one of {}, {{ time }}, {{ offset }}", text.value, names.join(", "));
-                source.error(key, &text.place, message);
-                Some(false)
-            }
-        }
+    let end_rule = source
+        .choice("end_rule", &[("snapshot", EndWord::Snapshot), ("idle", EndWord::Idle), ("reached", EndWord::Reached)])
+        .map(|found| found.value);
+    // A begin that is not called a type leaves the job in the old form.
+    let starts = match end_rule {
+        Some(EndWord::Snapshot) => [
+            ("group", "beginOffset", "seekToLast"),
+            ("earliest", "beginOffset", "seekToBeginning"),
+            ("latest", "beginOffset", "seekToEnd"),
+        ],
+        _ => [
+            ("group", "beginType", "current"),
+            ("earliest", "beginType", "earliest"),
+            ("latest", "beginOffset", "seekToEnd"),
+        ],
     };
-    let starts = [
-        ("group", "beginType", "current"),
-        ("earliest", "beginType", "earliest"),
-        ("latest", "beginOffset", "seekToEnd"),
-    ];
-    if words("start", &starts, out).is_none() {
-        out.push(member("beginType", source.place(), Value::Text("current".into())));
+    if bound(source, "start", &starts, out).is_none() {
+        let [(_, key, word), ..] = starts;
+        out.push(member(key, source.place(), Value::Text(word.into())));
     }
     // Without a stop the job goes on for ever; the range still needs an end to be read by the common rules.
-    if words("stop", &[("latest", "endType", "latest"), ("never", "", "")], out).unwrap_or(true) {
+    let stop = bound(source, "stop", &[("latest", "endType", "latest"), ("never", "", "")], out);
+    let is_latest = out.iter().any(|member| member.key == "endType");
+    if stop.unwrap_or(true) {
         own.unbounded = true;
         out.push(member("endType", source.place(), Value::Text("latest".into())));
+    }
+    let on_idle = match end_rule {
+        // The log's end is the end by itself then.
+        Some(EndWord::Snapshot) if is_latest => Some(true),
+        Some(EndWord::Idle) => Some(true),
+        Some(EndWord::Reached) => Some(false),
+        Some(EndWord::Snapshot) | None => None,
+    };
+    if let Some(on_idle) = on_idle {
+        out.push(member("stopWhenPollEmpty", source.place(), Value::Bool(on_idle)));
+    }
+    if own.unbounded && end_rule.is_some() {
+        source.error_with(
+            "end_rule",
+            source.place(),
+            "says when a job ends that has no stop",
+            "add stop, or take end_rule out",
+        );
+    }
+}
+
+/// One side of the range: absent, a word without a key (true), or something that was pushed (false).
+fn bound(source: &Section<'_>, key: &str, words: &[(&str, &str, &str)], out: &mut Vec<Member>) -> Option<bool> {
+    let node = source.node(key)?;
+    if node.members().is_some() {
+        let inner = source.section(key)?;
+        let side = if key == "start" { "begin" } else { "end" };
+        if let Some(offset) = inner.node("offset") {
+            out.push(moved(&format!("{side}Offset"), offset));
+        } else if let Some(millis) = inner.node("millis") {
+            out.push(moved(&format!("{side}TimestampMillis"), millis));
+        } else if let Some(time) = inner.text("time") {
+            if let Ok(at) = time.value.trim().parse::<Timestamp>() {
+                let millis = Value::Number(at.as_millisecond().to_string());
+                out.push(member(&format!("{side}TimestampMillis"), &time.place, millis));
+            } else if parse_moment(&time.value, &default_zone()).is_some() {
+                out.push(member(&format!("{side}DateTime"), &time.place, Value::Text(time.value)));
+            } else {
+                inner.error_with(
+                    "time",
+                    &time.place,
+                    "is not a time with its distance from UTC",
+                    "write it as 2024-01-01T00:00:00+08:00, or without the distance as 20240101000000 in the job's zone",
+                );
+            }
+        } else {
+            inner.error_with(
+                key,
+                &node.place,
+                "has neither time nor offset",
+                "write { offset = 0 } or { time = \"…\" }",
+            );
+        }
+        inner.warn_unknown();
+        return Some(false);
+    }
+    let text = source.text(key)?;
+    match words.iter().find(|(word, _, _)| word.eq_ignore_ascii_case(text.value.trim())) {
+        Some((_, "", _)) => Some(true),
+        Some((_, name, value)) => {
+            out.push(member(name, &text.place, Value::Text((*value).to_owned())));
+            Some(false)
+        }
+        None => {
+            let names: Vec<&str> = words.iter().map(|(word, _, _)| *word).collect();
+            let message = format!("{:?} is not one of {}, {{ time }}, {{ offset }}", text.value, names.join(", "));
+            source.error(key, &text.place, message);
+            Some(false)
+        }
     }
 }
 
@@ -256,11 +268,7 @@ fn target(target: &Section<'_>, out: &mut Vec<Member>) {
         out.push(member("writeTimeoutInMs", target.place(), Value::Number(timeout.as_millis().to_string())));
     }
     if let Some(secret) = target.section("secret") {
-        rename(
-            &secret,
-            &[("access_id", "accessId"), ("access_key", "accessKey"), ("security_token", "securityToken")],
-            out,
-        );
+        rename(&secret, SECRET, out);
         secret.warn_unknown();
     }
 }
@@ -286,22 +294,9 @@ fn in_braces(text: &str) -> String {
     out
 }
 
-/// `value.a.b`, `record.time` and their like as a DataWorks job writes them.
-fn source_name(name: &str) -> String {
-    match name {
-        "key" | "record.key" => "__key__",
-        "value" | "record.value" => "__value__",
-        "record.time" => "__timestamp__",
-        "record.offset" => "__offset__",
-        "record.partition" => "__partition__",
-        "record.headers" => "__headers__",
-        other => other.strip_prefix("value.").unwrap_or(other),
-    }
-    .to_owned()
-}
-
-/// `[[columns]]`: `to` a table column, `from` a source or `const` a text.
-fn columns(top: &Section<'_>, reader: &mut Vec<Member>, writer: &mut Vec<Member>) {
+/// `[[columns]]`: `to` a table column, `from` a source or `const` a text. By position no column is named: the first feeds the
+/// table's first.
+fn columns(top: &Section<'_>, by_position: bool, reader: &mut Vec<Member>, writer: &mut Vec<Member>) {
     let Some(node) = top.node("columns") else {
         top.error_with("columns", top.place(), "is missing", "add [[columns]] with to = \"…\" and from = \"value.…\"");
         return;
@@ -313,7 +308,16 @@ fn columns(top: &Section<'_>, reader: &mut Vec<Member>, writer: &mut Vec<Member>
     let (mut from, mut to) = (Vec::new(), Vec::new());
     for (index, item) in items.iter().enumerate() {
         let column = top.entry(&format!("columns[{index}]"), item);
-        if let Some(name) = column.required_text("to", "name a column of the table") {
+        if by_position {
+            if let Some(node) = column.node("to") {
+                column.error_with(
+                    "to",
+                    &node.place,
+                    "names a column, but columns is \"*\": by position",
+                    "take one of them out",
+                );
+            }
+        } else if let Some(name) = column.required_text("to", "name a column of the table") {
             to.push(Node::text(name.place, name.value));
         }
         let fixed = column.raw("const").map(|node| match &node.value {
@@ -328,6 +332,9 @@ fn columns(top: &Section<'_>, reader: &mut Vec<Member>, writer: &mut Vec<Member>
         }
         column.warn_unknown();
     }
+    if by_position {
+        to.push(Node::text(node.place.clone(), "*"));
+    }
     reader.push(member("column", &node.place, Value::Array(from)));
     writer.push(member("column", &node.place, Value::Array(to)));
 }
@@ -340,8 +347,10 @@ fn limits(top: &Section<'_>, setting: &mut Vec<Member>, own: &mut Own) {
         speed.push(member("byte", limits.place(), Value::Number(rate.to_string())));
     }
     setting.push(member("speed", limits.place(), Value::Object(speed)));
-    if let Some(node) = limits.node("dirty_rows") {
-        setting.push(member("errorLimit", limits.place(), Value::Object(vec![moved("record", node)])));
+    let mut dirty = Vec::new();
+    rename(&limits, &[("dirty_rows", "record"), ("dirty_share", "percentage")], &mut dirty);
+    if !dirty.is_empty() {
+        setting.push(member("errorLimit", limits.place(), Value::Object(dirty)));
     }
     if let Some(every) = limits.section("commit_every") {
         own.batch.rows = every.integer("rows", 1..=i64::MAX).map(|found| found.value.unsigned_abs());

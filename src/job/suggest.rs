@@ -2,7 +2,7 @@
 
 /// The name nearest to `typed`, if one is near enough to be meant: equal but for case and separators, one the beginning of
 /// the other, or a few slips of the finger away.
-pub(super) fn nearest<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let typed = plain(typed);
     let scored = known.map(|name| (score(&typed, &plain(name)), name));
     scored.filter_map(|(score, name)| score.map(|score| (score, name))).min().map(|(_, name)| name)

@@ -12,6 +12,7 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Span, Timestamp};
 
+use super::env;
 use super::json::{Node, Value};
 use super::report::{JobError, Place, Report};
 use super::suggest::nearest;
@@ -43,6 +44,8 @@ fn parse_param(text: &str) -> Result<(String, String), String> {
 #[derive(Debug)]
 pub(super) struct Vars {
     params: BTreeMap<String, String>,
+    /// Where `${…}` also means `${NAME:-default}` and `${file:/path}`: the environment.
+    env: Option<BTreeMap<String, String>>,
     /// The start, or what `cyctime` was set to; an unreadable setting is an error only when a date form needs it.
     cyctime: Result<DateTime, &'static str>,
     /// The day before it, or what `bizdate` was set to.
@@ -70,7 +73,14 @@ impl Vars {
                 cyctime.and_then(|start| start.date().yesterday().map_err(|_| "the given cyctime has no day before it"))
             }
         };
-        Self { params, cyctime, bizdate, used: RefCell::default() }
+        Self { params, env: None, cyctime, bizdate, used: RefCell::default() }
+    }
+
+    /// The same for a job of forebay's own shape: `${NAME}`, `${NAME:-default}`, `${NAME:?message}` and `${file:/path}` take the
+    /// environment too, after the command line and before the dates.
+    pub(super) fn with_env(mut self, env: &BTreeMap<String, String>) -> Self {
+        self.env = Some(env.clone());
+        self
     }
 
     /// Fills in every text below `node`; `name` is how messages call it.
@@ -146,6 +156,9 @@ impl Vars {
             self.used.borrow_mut().params.insert(name.to_owned());
             return Ok(value.clone());
         }
+        if let Some(value) = self.environment(name) {
+            return value;
+        }
         let unresolved = |why: &str| (format!("variable ${{{name}}} {why}"), self.advice(name));
         let value = match name {
             "bizdate" => format_date(&self.bizdate.map_err(unresolved)?),
@@ -164,6 +177,24 @@ impl Vars {
         };
         self.used.borrow_mut().resolved.insert(format!("${{{name}}}"), value.clone());
         Ok(value)
+    }
+
+    /// What the environment or a file says, where they are asked at all and it is theirs to say.
+    fn environment(&self, reference: &str) -> Option<Result<String, (String, String)>> {
+        let env = self.env.as_ref()?;
+        let name = reference.split(":-").next().and_then(|head| head.split(":?").next()).unwrap_or(reference);
+        if let Some(value) = self.params.get(name) {
+            self.used.borrow_mut().params.insert(name.to_owned());
+            return Some(Ok(value.clone()));
+        }
+        let is_date = matches!(reference, "bizdate" | "cyctime") || Form::parse(reference) != Form::Other;
+        if is_date && !env.contains_key(reference) {
+            return None;
+        }
+        let advice = || {
+            format!("set it in the environment, give it with -p {name}=…, or write $${{{name}}} for the text itself")
+        };
+        Some(env::value_of(reference, env).map_err(|message| (message, advice())))
     }
 
     /// A `$[…]` that is no date form is ordinary text, such as part of a password.

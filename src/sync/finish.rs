@@ -7,7 +7,8 @@ use jiff::Zoned;
 
 use super::connect::{session_failure, tunnel_failure};
 use super::error::{RunError, RunErrorKind, TargetState};
-use super::run::{Moved, Prepared};
+use super::prepare::Prepared;
+use super::run::Moved;
 use super::sessions::{Sessions, Target};
 use super::summary::{OffsetsOutcome, PartitionSummary, Summary, TargetSummary};
 use crate::job::{Begin, JobSpec};

@@ -57,11 +57,71 @@ impl PartitionRange {
     }
 }
 
+/// Why a range begins where it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BeginReason {
+    /// The job names the offset.
+    Given,
+    /// The first record that still exists.
+    LogStart,
+    /// The end of the log when the job starts.
+    LogEnd,
+    /// The first record at or after the job's time.
+    Time,
+    /// No record is at or after the job's time.
+    NoLaterRecord,
+    /// The group has committed it.
+    Group,
+    /// The group has committed nothing, and the job says what then.
+    GroupHasNone(Reset),
+    /// The wanted offset no longer exists, and the job says what then.
+    Lost(i64, Reset),
+    /// The wanted offset does not exist yet.
+    PastEnd(i64),
+}
+
+impl BeginReason {
+    /// One word for it, for programs.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Given => "given",
+            Self::LogStart => "log_start",
+            Self::LogEnd => "log_end",
+            Self::Time | Self::NoLaterRecord => "time",
+            Self::Group => "group",
+            Self::GroupHasNone(_) | Self::Lost(..) => "reset",
+            Self::PastEnd(_) => "past_end",
+        }
+    }
+}
+
+impl fmt::Display for BeginReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let chosen = |reset: Reset| match reset {
+            Reset::Latest => "the end of the log",
+            Reset::Earliest | Reset::None => "the first record that exists",
+        };
+        match self {
+            Self::Given => f.write_str("named by the job"),
+            Self::LogStart => f.write_str("the first record that exists"),
+            Self::LogEnd => f.write_str("the end of the log"),
+            Self::Time => f.write_str("the first record at or after the job's time"),
+            Self::NoLaterRecord => f.write_str("no record at or after the job's time: the end of the log"),
+            Self::Group => f.write_str("committed by the group"),
+            Self::GroupHasNone(reset) => write!(f, "the group has committed nothing: {}", chosen(*reset)),
+            Self::Lost(wanted, reset) => write!(f, "offset {wanted} is gone: {}", chosen(*reset)),
+            Self::PastEnd(wanted) => write!(f, "offset {wanted} lies past the end of the log"),
+        }
+    }
+}
+
 /// The ranges of a job, by partition in ascending order, and what is worth saying about them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// One range a partition.
     pub ranges: Vec<PartitionRange>,
+    /// Why each of them begins where it does, in the same order.
+    pub reasons: Vec<BeginReason>,
     /// Lines for the run log.
     pub notes: Vec<String>,
 }
@@ -127,6 +187,9 @@ pub struct RangeRules<'a> {
     pub reset: Reset,
     /// The form without `beginType` and `endType`, which never reads past the log end of its start.
     pub old_form: bool,
+    /// What the group has committed goes before `begin`, and lost records are an error whatever `reset` says: a job without an
+    /// end.
+    pub group_first: bool,
 }
 
 /// Fixes the ranges.
@@ -136,7 +199,7 @@ pub struct RangeRules<'a> {
 pub fn plan(rules: &RangeRules<'_>, facts: &BTreeMap<i32, PartitionFacts>) -> Result<Plan, PlanError> {
     let mut plan = Plan::default();
     for (&partition, facts) in facts {
-        let begin = begin(rules, partition, facts, &mut plan.notes)?;
+        let (begin, reason) = begin(rules, partition, facts, &mut plan.notes)?;
         let past_end = begin > facts.log_end;
         let begin = begin.min(facts.log_end);
         let target = match target(rules, facts) {
@@ -149,6 +212,7 @@ pub fn plan(rules: &RangeRules<'_>, facts: &BTreeMap<i32, PartitionFacts>) -> Re
             time => time,
         };
         plan.ranges.push(PartitionRange { partition, begin, target, log_end: facts.log_end, commits: !past_end });
+        plan.reasons.push(reason);
     }
     Ok(plan)
 }
@@ -158,51 +222,50 @@ fn begin(
     partition: i32,
     facts: &PartitionFacts,
     notes: &mut Vec<String>,
-) -> Result<i64, PlanError> {
+) -> Result<(i64, BeginReason), PlanError> {
     let topic = rules.topic;
-    let wanted = match rules.begin {
-        Begin::LogStart => return Ok(facts.log_start),
-        Begin::LogEnd => return Ok(facts.log_end),
-        Begin::Time(_) => return Ok(facts.begin_time_offset.unwrap_or(facts.log_end)),
-        Begin::Offset(offset) => offset,
-        Begin::Group => match (facts.committed, rules.reset) {
-            (Some(offset), _) => offset,
-            (None, Reset::Earliest) => return Ok(facts.log_start),
-            (None, Reset::Latest) => return Ok(facts.log_end),
-            (None, Reset::None) => {
+    let (log_start, log_end) = (facts.log_start, facts.log_end);
+    let committed = facts.committed.filter(|_| rules.group_first || rules.begin == Begin::Group);
+    let reset = if rules.group_first && committed.is_some() { Reset::None } else { rules.reset };
+    let (wanted, reason) = match (committed, rules.begin) {
+        (Some(offset), _) => (offset, BeginReason::Group),
+        (None, Begin::LogStart) => return Ok((log_start, BeginReason::LogStart)),
+        (None, Begin::LogEnd) => return Ok((log_end, BeginReason::LogEnd)),
+        (None, Begin::Time(_)) => {
+            let found = facts.begin_time_offset.map(|offset| (offset, BeginReason::Time));
+            return Ok(found.unwrap_or((log_end, BeginReason::NoLaterRecord)));
+        }
+        (None, Begin::Offset(offset)) => (offset, BeginReason::Given),
+        (None, Begin::Group) => match reset {
+            Reset::Earliest => return Ok((log_start, BeginReason::GroupHasNone(reset))),
+            Reset::Latest => return Ok((log_end, BeginReason::GroupHasNone(reset))),
+            Reset::None => {
                 let group = rules.group.unwrap_or_default().to_owned();
                 return Err(PlanError::NothingCommitted { topic: topic.to_owned(), partition, group });
             }
         },
     };
-    if wanted > facts.log_end {
+    if wanted > log_end {
         notes.push(format!(
-            "topic \"{topic}\" partition {partition}: begin offset {wanted} is past the log end {}, nothing to read",
-            facts.log_end
+            "topic \"{topic}\" partition {partition}: begin offset {wanted} is past the log end {log_end}, nothing to read"
         ));
-        return Ok(wanted);
+        return Ok((wanted, BeginReason::PastEnd(wanted)));
     }
-    if wanted >= facts.log_start {
-        return Ok(wanted);
+    if wanted >= log_start {
+        return Ok((wanted, reason));
     }
-    let reset = match rules.reset {
-        Reset::Earliest => facts.log_start,
-        Reset::Latest => facts.log_end,
+    let found = match reset {
+        Reset::Earliest => log_start,
+        Reset::Latest => log_end,
         Reset::None => {
-            return Err(PlanError::BelowLogStart {
-                topic: topic.to_owned(),
-                partition,
-                wanted,
-                log_start: facts.log_start,
-            });
+            return Err(PlanError::BelowLogStart { topic: topic.to_owned(), partition, wanted, log_start });
         }
     };
     notes.push(format!(
-        "topic \"{topic}\" partition {partition}: begin offset {wanted} is below the log start {}, \
-         auto.offset.reset takes {reset}",
-        facts.log_start
+        "topic \"{topic}\" partition {partition}: begin offset {wanted} is below the log start {log_start}, \
+         auto.offset.reset takes {found}"
     ));
-    Ok(reset)
+    Ok((found, BeginReason::Lost(wanted, reset)))
 }
 
 fn target(rules: &RangeRules<'_>, facts: &PartitionFacts) -> Target {
@@ -226,6 +289,7 @@ mod tests {
         end: End::Offset(3),
         reset: Reset::None,
         old_form: true,
+        group_first: false,
     };
 
     fn one(rules: RangeRules<'_>, facts: PartitionFacts) -> Result<PartitionRange, PlanError> {
@@ -273,6 +337,30 @@ mod tests {
         assert_eq!(one(rules, committed).unwrap().begin, 4);
         assert!(matches!(one(rules, log(0, 6)), Err(PlanError::NothingCommitted { .. })));
         assert_eq!(one(RangeRules { reset: Reset::Earliest, ..rules }, log(1, 6)).unwrap().begin, 1);
+        let lost = PartitionFacts { committed: Some(0), ..log(3, 6) };
+        assert!(matches!(one(rules, lost), Err(PlanError::BelowLogStart { wanted: 0, log_start: 3, .. })));
+    }
+
+    #[test]
+    fn each_begin_says_where_it_comes_from() {
+        let reason =
+            |rules: RangeRules<'_>, facts| plan(&rules, &BTreeMap::from([(0, facts)])).map(|plan| plan.reasons[0]);
+        assert_eq!(reason(RULES, log(0, 9)), Ok(BeginReason::Given));
+        assert_eq!(reason(RangeRules { begin: Begin::LogStart, ..RULES }, log(2, 9)), Ok(BeginReason::LogStart));
+        assert_eq!(reason(RangeRules { begin: Begin::Time(5), ..RULES }, log(2, 9)), Ok(BeginReason::NoLaterRecord));
+        let reset = RangeRules { begin: Begin::Group, reset: Reset::Latest, ..RULES };
+        assert_eq!(reason(reset, log(2, 9)), Ok(BeginReason::GroupHasNone(Reset::Latest)));
+        let lost = RangeRules { reset: Reset::Earliest, ..RULES };
+        assert_eq!(reason(lost, log(2, 9)), Ok(BeginReason::Lost(0, Reset::Earliest)));
+        assert_eq!(BeginReason::Lost(0, Reset::Earliest).to_string(), "offset 0 is gone: the first record that exists");
+    }
+
+    #[test]
+    fn a_job_without_an_end_goes_on_at_its_groups_offset_and_never_skips() {
+        let rules = RangeRules { begin: Begin::LogStart, reset: Reset::Earliest, group_first: true, ..RULES };
+        let committed = PartitionFacts { committed: Some(4), ..log(0, 6) };
+        assert_eq!(one(rules, committed).unwrap().begin, 4);
+        assert_eq!(one(rules, log(1, 6)).unwrap().begin, 1);
         let lost = PartitionFacts { committed: Some(0), ..log(3, 6) };
         assert!(matches!(one(rules, lost), Err(PlanError::BelowLogStart { wanted: 0, log_start: 3, .. })));
     }

@@ -3,7 +3,6 @@
 //! The order of phases is that of "Job semantics", section 8: topic and table are looked at, ranges are fixed, then preSql, the
 //! session, records, the dirty limit, the commit, the group's offsets, postSql. Nothing in the table changes before the commit.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,7 @@ use jiff::Zoned;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
-use super::connect::{budget, client_config, compression, config, consumer_config, isolation};
+use super::connect::{budget, compression, config, consumer_config, isolation};
 use super::convert::Converter;
 use super::dead_letters::DeadLetterBox;
 use super::dirty;
@@ -20,7 +19,9 @@ use super::error::{RunError, RunErrorKind, StopCause};
 use super::finish::finish;
 use super::lane::{IDLE_MAX, Lane, Shared};
 use super::ledger::Ledger;
-use super::plan::{self, PartitionFacts, PartitionRange, Plan, RangeRules, Target};
+use super::plan::{PartitionRange, Plan, Target};
+use super::prepare::{Prepared, prepare};
+use super::progress::{Pace, Progress, Watcher};
 use super::rate::RateLimit;
 use super::report;
 use super::sessions::{SESSION_LIFE, Sessions, overwrite_advice};
@@ -28,11 +29,11 @@ use super::stall::StageBoard;
 use super::stats::Stats;
 use super::stream;
 use super::summary::{OffsetsOutcome, PartitionSummary, Summary};
-use crate::job::{self, Begin, End, JobSpec, Mode, Reset};
-use crate::kafka::{Client, OffsetAt, TopicMetadata};
+use crate::job::{End, JobSpec, Mode};
+use crate::kafka::OffsetAt;
 use crate::limits::FIELD_BYTES_MAX;
+use crate::tunnel::UploadOptions;
 use crate::tunnel::session::RetryPolicy;
-use crate::tunnel::{MaxCompute, PartitionSpec, Table, UploadOptions};
 
 pub(crate) use super::connect::maxcompute_config;
 pub(super) use super::connect::{kafka_failure, session_failure, tunnel_failure};
@@ -42,8 +43,10 @@ pub(super) use super::connect::{kafka_failure, session_failure, tunnel_failure};
 pub struct RunOptions {
     /// The run fails when it takes longer; `None` = no deadline.
     pub deadline: Option<Duration>,
-    /// Time between progress lines.
+    /// Time between progress lines in the log; a lane that has waited for so long in one stage is told too.
     pub progress_every: Duration,
+    /// Who watches, on a terminal; the log has no progress lines then.
+    pub watched: Option<Watcher>,
     /// How long a request that is open may have nothing to send before its block is ended. The service cuts idle connections
     /// after 120 s.
     pub idle_max: Duration,
@@ -51,7 +54,7 @@ pub struct RunOptions {
 
 impl Default for RunOptions {
     fn default() -> Self {
-        Self { deadline: None, progress_every: Duration::from_secs(10), idle_max: IDLE_MAX }
+        Self { deadline: None, progress_every: Duration::from_secs(10), watched: None, idle_max: IDLE_MAX }
     }
 }
 
@@ -102,18 +105,6 @@ fn not_yet(spec: &JobSpec) -> Option<RunError> {
     None
 }
 
-/// What is known before anything is written.
-pub(super) struct Prepared {
-    pub(super) client: Client,
-    pub(super) maxcompute: MaxCompute,
-    pub(super) table: Table,
-    pub(super) partition: Option<PartitionSpec>,
-    /// Rows go to partitions by what each record holds.
-    pub(super) routed: bool,
-    pub(super) plan: Plan,
-    pub(super) target_name: String,
-}
-
 /// What the lanes did.
 pub(super) struct Moved {
     pub(super) ledger: Ledger,
@@ -148,177 +139,6 @@ pub(super) async fn until_stopped<T>(
         () = late => Err(RunError::new(RunErrorKind::Deadline, "the deadline passed before the end")),
         result = work => result,
     }
-}
-
-async fn prepare(spec: &JobSpec) -> Result<Prepared, RunError> {
-    let (reader, writer) = (&spec.reader, &spec.writer);
-    let connection = &writer.connection;
-    log::info!("source: topic {} at {}", reader.topic, reader.servers.join(","));
-    log::info!("target: {}.{} ({})", connection.project, writer.table, connection.source);
-    let TargetSide { maxcompute, table, partition, routed } = target_side(spec).await?;
-    // Named columns are counted when the job is read; those of "*" are known only now.
-    if writer.columns == job::WriterColumns::All && reader.columns.len() < table.schema.columns.len() {
-        log::warn!("the table has more columns than the reader: the remaining ones are NULL");
-    }
-    let client = Client::connect(client_config(spec)?).await.map_err(|error| kafka_failure(&error))?;
-    let topic = client.topic(&reader.topic).await.map_err(|error| kafka_failure(&error))?;
-    let facts = facts(spec, &client, &partitions(spec, &topic)?).await?;
-    let reset = reader.auto_offset_reset.unwrap_or(Reset::None);
-    let rules = RangeRules {
-        topic: &reader.topic,
-        group: reader.group.as_deref(),
-        begin: reader.begin,
-        end: reader.end,
-        reset,
-        old_form: reader.old_form,
-    };
-    let plan = plan::plan(&rules, &facts).map_err(|error| {
-        RunError::new(RunErrorKind::SafetyStop, error.to_string()).advise(
-            "set beginOffset to an existing offset or to seekToBeginning, or autoOffsetReset to earliest or latest",
-        )
-    })?;
-    let mut plan = plan;
-    if spec.unbounded {
-        for range in &mut plan.ranges {
-            range.target = Target::Offset(i64::MAX);
-        }
-    }
-    for note in &plan.notes {
-        log::info!("{note}");
-    }
-    for range in &plan.ranges {
-        let end = match range.target {
-            Target::Offset(offset) => offset.to_string(),
-            Target::Time(time) => format!("time {time}"),
-        };
-        log::info!(
-            "partition {}: from offset {} up to {end}, the log ends at {}",
-            range.partition,
-            range.begin,
-            range.log_end
-        );
-    }
-    if routed {
-        log::info!(
-            "rows go to partitions of {} by what each record holds, at most {} of them; each is committed by itself",
-            writer.table,
-            writer.routing.partitions_max
-        );
-    }
-    let target_name = match &partition {
-        Some(partition) => format!("{}.{} partition {partition}", connection.project, writer.table),
-        None => format!("{}.{}", connection.project, writer.table),
-    };
-    let target_name = if routed { format!("{target_name}, routed partitions") } else { target_name };
-    Ok(Prepared { client, maxcompute, table, partition, routed, plan, target_name })
-}
-
-/// The MaxCompute side of a job, as it is before anything is written.
-pub(super) struct TargetSide {
-    pub(super) maxcompute: MaxCompute,
-    pub(super) table: Table,
-    /// None where rows are routed, and for an unpartitioned table.
-    pub(super) partition: Option<PartitionSpec>,
-    /// Rows go to partitions by what each record holds.
-    pub(super) routed: bool,
-}
-
-/// Looks at the table, and whether the job's columns fit it.
-pub(super) async fn target_side(spec: &JobSpec) -> Result<TargetSide, RunError> {
-    let (reader, writer) = (&spec.reader, &spec.writer);
-    let mut maxcompute = maxcompute_config(&writer.connection);
-    maxcompute.retry.retries_max = writer.retries_max;
-    let maxcompute = MaxCompute::new(maxcompute).map_err(|error| tunnel_failure(&error))?;
-    let table = maxcompute.table(&writer.table).await.map_err(|error| tunnel_failure(&error))?;
-    if table.is_view {
-        return Err(config(format!("{} is a view; only tables can be written", writer.table)));
-    }
-    // The columns are checked before anything is created; the session may still lower the field limit.
-    let converter = Converter::new(reader, writer, &spec.settings.time_zone, &table.schema, FIELD_BYTES_MAX)
-        .map_err(|error| config(format!("table {}: {error}", writer.table)))?;
-    let routed = converter.is_routed();
-    let partition = if routed { None } else { target_partition(spec, &table)? };
-    Ok(TargetSide { maxcompute, table, partition, routed })
-}
-
-/// The partition that is written, in the table's order; none for an unpartitioned table.
-fn target_partition(spec: &JobSpec, table: &Table) -> Result<Option<PartitionSpec>, RunError> {
-    let (name, text) = (&spec.writer.table, spec.writer.partition.as_str());
-    match (table.schema.is_partitioned(), text.is_empty()) {
-        (false, true) => Ok(None),
-        (false, false) => {
-            Err(config(format!("table {name} is not partitioned, but the job names partition \"{text}\""))
-                .advise("set partition to \"\""))
-        }
-        (true, true) => {
-            let keys: Vec<&str> = table.schema.partition_keys.iter().map(|key| key.name.as_str()).collect();
-            Err(config(format!("table {name} is partitioned by {}, but the job names no partition", keys.join(", ")))
-                .advise("set partition, for example \"pt=20240101\""))
-        }
-        (true, false) => {
-            let spec = PartitionSpec::parse(text).and_then(|spec| spec.order_by(&table.schema));
-            spec.map(Some).map_err(|error| config(format!("partition \"{text}\" of table {name}: {error}")))
-        }
-    }
-}
-
-/// The partitions the job reads.
-fn partitions(spec: &JobSpec, topic: &TopicMetadata) -> Result<Vec<i32>, RunError> {
-    let known: Vec<i32> = topic.partitions.iter().map(|partition| partition.partition).collect();
-    let Some(wanted) = &spec.reader.partitions else { return Ok(known) };
-    match wanted.iter().find(|partition| !known.contains(partition)) {
-        None => Ok(wanted.clone()),
-        Some(missing) => Err(config(format!(
-            "topic \"{}\" has no partition {missing}; it has {} partitions",
-            spec.reader.topic,
-            known.len()
-        ))),
-    }
-}
-
-/// Asks the brokers for everything the ranges depend on.
-async fn facts(spec: &JobSpec, client: &Client, partitions: &[i32]) -> Result<BTreeMap<i32, PartitionFacts>, RunError> {
-    let reader = &spec.reader;
-    let isolation = isolation(spec);
-    let list = async |at: OffsetAt| {
-        let wanted: Vec<(i32, OffsetAt)> = partitions.iter().map(|partition| (*partition, at)).collect();
-        client.list_offsets(&reader.topic, &wanted, isolation).await.map_err(|error| kafka_failure(&error))
-    };
-    let mut facts: BTreeMap<i32, PartitionFacts> =
-        partitions.iter().map(|partition| (*partition, PartitionFacts::default())).collect();
-    let earliest = list(OffsetAt::Earliest).await?;
-    let latest = list(OffsetAt::Latest).await?;
-    let begin = match reader.begin {
-        Begin::Time(time) => Some(list(OffsetAt::Time(time)).await?),
-        _ => None,
-    };
-    let now = jiff::Timestamp::now().as_millisecond();
-    let end = match reader.end {
-        End::Time(time) if time <= now => Some(list(OffsetAt::Time(time)).await?),
-        _ => None,
-    };
-    let committed = match (reader.begin, &reader.group) {
-        (Begin::Group, Some(group)) => {
-            let wanted = [(reader.topic.clone(), partitions.to_vec())];
-            client.committed_offsets(group, &wanted).await.map_err(|error| kafka_failure(&error))?
-        }
-        _ => Vec::new(),
-    };
-    for (partition, fact) in &mut facts {
-        let missing = || {
-            let message = format!("topic \"{}\" partition {partition}: the brokers gave no offset", reader.topic);
-            RunError::new(RunErrorKind::Unavailable, message)
-        };
-        fact.log_start = earliest.get(partition).and_then(|listed| listed.offset).ok_or_else(missing)?;
-        fact.log_end = latest.get(partition).and_then(|listed| listed.offset).ok_or_else(missing)?;
-        fact.begin_time_offset = begin.as_ref().and_then(|begin| begin.get(partition)).and_then(|listed| listed.offset);
-        // An end time that has passed and has no record at or after it means the end of the log.
-        fact.end_time_offset =
-            end.as_ref().map(|end| end.get(partition).and_then(|listed| listed.offset).unwrap_or(fact.log_end));
-        fact.committed =
-            committed.iter().find(|offset| offset.partition == *partition).and_then(|offset| offset.offset);
-    }
-    Ok(facts)
 }
 
 /// Runs preSql and makes the one session; where rows are routed each partition's is made with its first block.
@@ -435,7 +255,7 @@ async fn move_records(
     };
     let ledger = tokio::select! {
         ledger = all => ledger?,
-        never = progress(&shared, options.progress_every, in_range) => match never {},
+        never = progress(&shared, options, in_range) => match never {},
         error = resolve_end_time(spec, prepared, &shared) => return Err(error),
         error = sessions_end(sessions) => return Err(error),
     };
@@ -456,8 +276,12 @@ pub(super) fn slice(per_second: Option<u64>) -> u64 {
     per_second.map_or(u64::MAX, |limit| limit.saturating_mul(5).max(1))
 }
 
-/// Prints a line every ten seconds, for ever.
-pub(super) async fn progress(shared: &Shared, every: Duration, in_range: Option<u64>) -> std::convert::Infallible {
+/// Tells how far the run is, for ever: a line every ten seconds, or somebody who watches.
+pub(super) async fn progress(shared: &Shared, options: &RunOptions, in_range: Option<u64>) -> std::convert::Infallible {
+    let every = options.progress_every;
+    if let Some(watcher) = &options.watched {
+        return watch_progress(shared, watcher, every, in_range).await;
+    }
     let mut before = shared.stats.snapshot();
     loop {
         tokio::time::sleep(every).await;
@@ -474,6 +298,35 @@ pub(super) async fn progress(shared: &Shared, every: Duration, in_range: Option<
         before = now;
     }
 }
+
+async fn watch_progress(
+    shared: &Shared,
+    watcher: &Watcher,
+    stalled_after: Duration,
+    in_range: Option<u64>,
+) -> std::convert::Infallible {
+    let mut pace = Pace::default();
+    loop {
+        let now = Instant::now();
+        let stats = shared.stats.snapshot();
+        let (records_per_second, bytes_per_second) = pace.handle(now, stats.records_read, stats.bytes_read);
+        let left = shared.end().lagging().try_fold(0_u64, |sum, (_, position, target)| match target {
+            Target::Offset(end) if end < i64::MAX => {
+                Some(sum.saturating_add(u64::try_from(end.saturating_sub(position)).unwrap_or(0)))
+            }
+            _ => None,
+        });
+        // Positions move by whole answers, and records do not count gaps: neither says less than what is left.
+        let unread = in_range.map(|all| all.saturating_sub(stats.records_read));
+        let left = left.into_iter().chain(unread).min();
+        let stalled = shared.stages.stalled(now, stalled_after).into_iter().next();
+        watcher.tell(&Progress { stats, records_per_second, bytes_per_second, left, stalled });
+        tokio::time::sleep(WATCH_EVERY).await;
+    }
+}
+
+/// How often somebody who watches is told.
+const WATCH_EVERY: Duration = Duration::from_millis(250);
 
 /// Fails the run when the oldest session's life is over: its rows could not be committed any more.
 async fn sessions_end(sessions: &Sessions) -> RunError {

@@ -21,8 +21,9 @@ use super::error::{RunError, RunErrorKind, StopCause, TargetState};
 use super::lane::Shared;
 use super::ledger::{BlockContent, Ledger};
 use super::plan::{PartitionRange, Target};
+use super::prepare::Prepared;
 use super::rate::RateLimit;
-use super::run::{self, Prepared, RunOptions};
+use super::run::{self, RunOptions};
 use super::stall::{Stage, StageBoard};
 use super::stats::{Delta, Stats};
 use super::summary::{OffsetsOutcome, PartitionSummary, Summary};
@@ -454,7 +455,7 @@ pub(super) async fn run(
     let stopped = run::until_stopped(&mut stop, deadline, std::future::pending::<Result<(), RunError>>());
     let outcome = tokio::select! {
         ledger = &mut all => Ok(ledger?),
-        never = run::progress(&shared, options.progress_every, None) => match never {},
+        never = run::progress(&shared, options, None) => match never {},
         error = run::resolve_end_time(spec, &prepared, &shared) => Err(error),
         stopped = stopped => Err(stopped.err().unwrap_or_else(|| RunError::new(RunErrorKind::Failed, "stopped"))),
     };

@@ -14,6 +14,9 @@ use forebay::kafka::{
     Client, ClientConfig, Consumer, ConsumerConfig, Error, ErrorKind, Isolation, OffsetAt, OffsetToCommit,
 };
 
+use forebay_proto_tests::cli::run_forebay;
+use forebay_proto_tests::scratch::Scratch;
+
 use peer::{
     Bytes, FETCH, FIND_COORDINATOR, LIST_OFFSETS, METADATA, OFFSET_COMMIT, Peer, Reply, fetch_offset, fetched,
     metadata, metadata_error, offset,
@@ -200,6 +203,31 @@ async fn s21_an_advertised_listener_that_cannot_be_reached_is_named() {
     );
     let outcome = read(&mut consumer(&client, 0), 1).await;
     assert_names(&outcome.expect_err("nobody listens there"), &["broker 7 (127.0.0.1:1)", "advertises"]);
+}
+
+/// `forebay check` names the broker, the address that it advertises, and what to do, before anything is run.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s21_check_names_a_broker_that_cannot_be_reached() {
+    let peer = Peer::start(|_, port| metadata(&[(7, "127.0.0.1", 1), (8, "127.0.0.1", port)], &[8]));
+    let job = format!(
+        "[source]\nbrokers = [\"{}\"]\ntopic = \"t\"\nstart = \"earliest\"\nstop = \"latest\"\n[target]\nproject = \"p\"\n\
+         endpoint = \"http://127.0.0.1:1/api\"\ntable = \"t\"\nsecret = {{ access_id = \"i\", access_key = \"k\" }}\n\
+         [[columns]]\nto = \"v\"\nfrom = \"value\"\n",
+        peer.address()
+    );
+    let checked = tokio::task::spawn_blocking(move || {
+        let scratch = Scratch::new("check");
+        scratch.write("job.toml", job);
+        run_forebay(&scratch, &["check", "job.toml"])
+    });
+    let output = checked.await.expect("no panic");
+    assert_ne!(output.code, 0, "{}", output.describe());
+    let said = output.stderr_text();
+    for wanted in
+        ["error: kafka: broker 7 at 127.0.0.1:1 cannot be used: ", "connection refused", "advertised.listeners"]
+    {
+        assert!(said.contains(wanted), "no {wanted:?} in {}", output.describe());
+    }
 }
 
 #[tokio::test]

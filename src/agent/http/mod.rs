@@ -3,6 +3,7 @@
 //! One request a connection; a head of 8 KiB within 5 s, no bodies, 32 connections at a time (more wait in the listener's
 //! queue), 10 s to take the answer.
 
+mod ask;
 mod request;
 mod response;
 
@@ -15,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
+pub use ask::ask;
 use request::{HEAD_BYTES_MAX, Head};
 pub(crate) use response::Response;
 

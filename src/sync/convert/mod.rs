@@ -262,6 +262,43 @@ impl Converter {
         })
     }
 
+    /// The columns that no value of their source can fit, so that every row is dirty whose source is not NULL.
+    pub fn misfits(&self) -> Vec<Dirty> {
+        // What a source gives is of one kind, and what fits "1" of that kind fits some value of it; a text may hold anything.
+        let sample = |source: &Source| {
+            let of_bytes = |field_type: FieldType| match field_type {
+                FieldType::ByteArray => Some(Scalar::Bytes(b"1")),
+                FieldType::Double => Some(Scalar::Double(1.0)),
+                FieldType::Float => Some(Scalar::Float(1.0)),
+                FieldType::Integer | FieldType::Long | FieldType::Short => Some(Scalar::Long(1)),
+                FieldType::String => None,
+            };
+            match source {
+                Source::Key => of_bytes(self.key_type),
+                Source::Value => of_bytes(self.value_type),
+                Source::Partition | Source::Offset | Source::Timestamp => Some(Scalar::Long(1)),
+                Source::Constant(_) | Source::Headers | Source::Member(_) | Source::Field(_) => None,
+            }
+        };
+        let misfit = |cell: &Cell| {
+            let scalar = match &cell.source {
+                Source::Constant(text) => Scalar::Text(Cow::Borrowed(text)),
+                source => sample(source)?,
+            };
+            let (mut rows, mut delta) = (RowEncoder::new(), Delta::default());
+            let (target, type_) = (cell.target, &cell.target_type);
+            let written = scalar::write(&self.rules, target, type_, scalar, self.encoding, &mut rows, &mut delta);
+            written.err().map(|reason| Dirty {
+                source_index: cell.source_index,
+                source_name: cell.source_name.clone(),
+                target_name: cell.target_name.clone(),
+                target_type: cell.target_type.to_string(),
+                reason,
+            })
+        };
+        self.cells.iter().filter_map(misfit).collect()
+    }
+
     /// Whether rows go to different partitions.
     pub const fn is_routed(&self) -> bool {
         self.route.is_some()

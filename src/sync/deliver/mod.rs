@@ -25,7 +25,7 @@ use super::crash::crash_point;
 use super::dead_letters::DeadLetterBox;
 use super::error::{RunError, RunErrorKind, StopCause};
 use super::lane::wall_clock;
-use super::run::{TargetSide, target_side};
+use super::prepare::{TargetSide, target_side};
 use super::status::{JobStatus, Life, RebalanceView};
 use super::step::DeliveryOptions;
 use crate::job::{Begin, JobSpec, Mode, Reset};
