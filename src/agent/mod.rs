@@ -2,6 +2,7 @@
 
 pub mod control;
 pub mod events;
+pub mod gmond;
 mod http;
 pub mod jobs;
 pub mod logging;

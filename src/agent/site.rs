@@ -8,6 +8,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::events::Event;
+use super::gmond::Gauge;
 use super::http::{Response, Serve};
 use super::jobs::Statuses;
 use super::logging;
@@ -228,6 +229,39 @@ impl Site {
             process: ProcessView::read(),
             memory_limit_bytes: jobs.iter().map(|job| job.memory.limit_bytes).sum(),
         }
+    }
+
+    /// The name of this host.
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// What gmond is told of each job.
+    pub(super) fn gauges(&self) -> Vec<Gauge> {
+        let now_ms = now().wall;
+        let mut gauges = Vec::new();
+        for job in self.jobs() {
+            let mut add = |name: &'static str, value: Option<f64>, units: &'static str, is_counter: bool| {
+                gauges.extend(value.map(|value| Gauge { job: job.name.clone(), name, value, units, is_counter }));
+            };
+            let number = |count: u64| Some(count as f64);
+            let flag = |is: bool| Some(f64::from(u8::from(is)));
+            let delay = match (job.lag.records, job.lag.newest_committed_ms) {
+                (Some(0), _) => Some(0.0),
+                (_, Some(newest)) => Some(now_ms.saturating_sub(newest).max(0) as f64 / 1000.0),
+                (_, None) => None,
+            };
+            add("ready", flag(job.ready), "", false);
+            add("stalled", flag(job.health.word == HealthWord::Stalled), "", false);
+            add("lag_records", job.lag.records.map(|lag| lag as f64), "records", false);
+            add("delay_seconds", delay, "s", false);
+            add("records_per_second", Some(job.rates.minute.records), "records/s", false);
+            add("bytes_per_second", Some(job.rates.minute.bytes), "bytes/s", false);
+            add("rows_committed", number(job.totals.rows_committed), "rows", true);
+            add("dirty_records", number(job.dirty.records), "records", true);
+            add("halted_partitions", number(u64::try_from(job.halted).unwrap_or(u64::MAX)), "partitions", false);
+        }
+        gauges
     }
 
     fn status(&self) -> Response {

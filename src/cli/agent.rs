@@ -16,6 +16,7 @@ use super::job::{Filling, all_files};
 use super::run::{duration, log_job};
 use super::{Failure, out};
 use crate::agent::control::{Asked, Control, Order};
+use crate::agent::gmond::Gmond;
 use crate::agent::jobs::{Changes, Jobs};
 use crate::agent::served::{ADDRESS, Served};
 use crate::agent::site::Site;
@@ -47,6 +48,10 @@ pub(super) struct AgentArgs {
     #[arg(help_heading = "Agent", long, value_name = "PATH", env = "FOREBAY_CONTROL")]
     control: Option<PathBuf>,
 
+    /// A gmond of Ganglia that is told of each job over UDP, such as 127.0.0.1:8649
+    #[arg(help_heading = "Agent", long, value_name = "HOST:PORT", env = "FOREBAY_GMOND")]
+    gmond: Option<String>,
+
     /// Time without progress after which a job is shown as stalled
     #[arg(help_heading = "Agent", long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     stalled_after: Duration,
@@ -69,6 +74,7 @@ impl AgentArgs {
         let site = Arc::new(Site::new(running.statuses(), self.stalled_after));
         // Held until the end.
         let _served = self.serve(&site).await?;
+        let _gmond = self.tell_gmond(&site).await?;
         let control = self.listen()?;
         let outcome = engine::until_ended(|stop| self.supervise(running, jobs, &site, control, stop)).await?;
         match outcome {
@@ -108,6 +114,15 @@ impl AgentArgs {
                 Err(failure.advise("give a free address such as 127.0.0.1:9181, or \"off\""))
             }
         }
+    }
+
+    async fn tell_gmond(&self, site: &Arc<Site>) -> Result<Option<Gmond>, Failure> {
+        let Some(address) = &self.gmond else { return Ok(None) };
+        let gmond = Gmond::start(site, address).await.map_err(|error| {
+            Failure::new(code::CONFIG, format!("--gmond {address}: {error}"))
+                .advise("give HOST:PORT of a udp_recv_channel of gmond.conf; its usual port is 8649")
+        })?;
+        Ok(Some(gmond))
     }
 
     fn listen(&self) -> Result<Option<Control>, Failure> {

@@ -6,6 +6,7 @@
 mod agent;
 mod browser;
 mod control;
+mod ganglia;
 mod hostile;
 mod metrics;
 mod paths;

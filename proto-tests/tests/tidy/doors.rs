@@ -12,7 +12,7 @@ struct Door {
 const DOORS: &[Door] = &[
     Door {
         name: "tokio::net",
-        open_to: &["src/kafka/net/", "src/agent/http/", "src/agent/control.rs", "src/sandbox/"],
+        open_to: &["src/kafka/net/", "src/agent/http/", "src/agent/control.rs", "src/agent/gmond.rs", "src/sandbox/"],
     },
     Door {
         name: "tokio",
