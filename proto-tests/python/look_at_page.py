@@ -225,8 +225,8 @@ def stalled():
     job = api(f"/api/v1/jobs/{JOB}")
     assert job["health"]["word"] == "stalled", job["health"]
     sentence = job["health"]["text"]
-    assert "upload" in sentence, sentence
-    wait("reason on the page", lambda: "waits in upload" in card().text)
+    assert sentence.startswith("waits in upload"), sentence
+    wait("reason on the page", lambda: "Waits in upload" in card().text)
     banner = browser.find_element(By.ID, "say").text
     assert banner.startswith("Stalled") and JOB in banner, banner
     assert browser.title.startswith("Stalled · forebay"), browser.title

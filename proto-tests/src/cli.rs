@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(180);
 const PROGRAM_VARIABLE: &str = "FOREBAY_PROGRAM";
 
 /// Variables of the machine that would reach into a job.
-const FOREIGN: [&str; 12] = [
+const FOREIGN: [&str; 14] = [
     "ODPS_PROJECT_NAME",
     "ODPS_ENDPOINT",
     "ODPS_TUNNEL_ENDPOINT",
@@ -30,6 +30,8 @@ const FOREIGN: [&str; 12] = [
     "FOREBAY_DATASOURCES",
     "FOREBAY_ODPS_CONFIG",
     "FOREBAY_HTTP",
+    "FOREBAY_CONTROL",
+    "FOREBAY_GMOND",
 ];
 
 /// A `forebay` command line without its arguments, in the folder of `scratch` and without variables that would reach into

@@ -44,7 +44,16 @@ impl Events {
     }
 
     pub(super) fn add(&self, level: &'static str, source: &str, text: &str, now: i64) {
-        let text: String = text.lines().next().unwrap_or_default().chars().take(TEXT_CHARS_MAX).collect();
+        let mut lines = text.lines();
+        let mut first = lines.next().unwrap_or_default().trim_end().to_owned();
+        // A heading alone says nothing.
+        if first.ends_with(':')
+            && let Some(next) = lines.next()
+        {
+            first.push(' ');
+            first.push_str(next);
+        }
+        let text: String = first.chars().take(TEXT_CHARS_MAX).collect();
         let kind: String = text.chars().filter(|c| !c.is_ascii_digit()).collect();
         let mut events = self.events();
         let known =
@@ -97,6 +106,8 @@ mod tests {
         }
         let latest = events.latest();
         assert_eq!((latest.len(), latest[0].source.as_str(), latest[49].level), (EVENTS_MAX, "part 199", "ERROR"));
+        events.add("ERROR", "sync", "dirty: \n{\"n\":1}\nmore", 9);
+        assert_eq!(events.latest()[0].text, "dirty: {\"n\":1}");
         events.add("INFO", "long", &"ä".repeat(5_000), 9);
         assert_eq!(events.latest()[0].text.chars().count(), TEXT_CHARS_MAX);
     }

@@ -18,6 +18,8 @@ pub struct Jobs {
     running: BTreeMap<String, Running>,
     /// What is to be started as soon as the job of the same name has ended.
     waiting: BTreeMap<String, JobSpec>,
+    /// What a person has paused; it does not come back by itself.
+    paused: BTreeMap<String, JobSpec>,
     tasks: JoinSet<(String, Result<(), RunError>)>,
     /// What each job tells about itself; those that have ended stay until the next set of jobs.
     statuses: Statuses,
@@ -74,6 +76,7 @@ impl Jobs {
             options,
             running: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            paused: BTreeMap::new(),
             tasks: JoinSet::new(),
             statuses: Statuses::default(),
         }
@@ -96,7 +99,12 @@ impl Jobs {
                 changes.stopped.push(name.clone());
             }
         }
+        self.paused.retain(|name, _| names.contains(name));
         for spec in wanted {
+            if let Some(paused) = self.paused.get_mut(&spec.name) {
+                *paused = spec;
+                continue;
+            }
             match self.running.get(&spec.name) {
                 Some(running) if running.spec == spec && running.stop.borrow().is_none() => {}
                 Some(running) => {
@@ -122,9 +130,44 @@ impl Jobs {
         self.tasks.spawn(async move { (name, deliver(&spec, options, &status, stopped).await) });
     }
 
+    /// Drains a job, which then rests until [`Jobs::resume`]; other members of its group take its partitions over. Gives what has
+    /// come of it in words.
+    ///
+    /// # Errors
+    /// In words, where no such job runs.
+    pub fn pause(&mut self, name: &str) -> Result<String, String> {
+        if self.paused.contains_key(name) {
+            return Ok(format!("job {name} is paused already"));
+        }
+        let Some(running) = self.running.get(name) else { return Err(format!("no job \"{name}\" runs here")) };
+        running.stop.send_replace(Some(StopCause::Terminate));
+        let spec = self.waiting.remove(name).unwrap_or_else(|| running.spec.clone());
+        self.paused.insert(name.to_owned(), spec);
+        if let Some(status) = self.statuses.get(name) {
+            status.pause();
+        }
+        Ok(format!("job {name} brings what is under way to its end and pauses"))
+    }
+
+    /// Lets a paused job go on. Gives what has come of it in words.
+    ///
+    /// # Errors
+    /// In words, where no such job is paused.
+    pub fn resume(&mut self, name: &str) -> Result<String, String> {
+        let Some(spec) = self.paused.remove(name) else { return Err(format!("no job \"{name}\" is paused here")) };
+        if self.running.contains_key(name) {
+            // It has not come to its end yet.
+            self.waiting.insert(name.to_owned(), spec);
+        } else {
+            self.start(spec);
+        }
+        Ok(format!("job {name} goes on"))
+    }
+
     /// Drains all of them, for good.
     pub fn stop(&mut self, cause: StopCause) {
         self.waiting.clear();
+        self.paused.clear();
         for running in self.running.values() {
             running.stop.send_replace(Some(cause));
         }
@@ -140,8 +183,11 @@ impl Jobs {
         self.running.is_empty()
     }
 
-    /// The next job that has ended, with its name; none when no job runs. Safe to drop half-way.
+    /// The next job that has ended, with its name; none when no job runs and none is paused. Safe to drop half-way.
     pub async fn next_ended(&mut self) -> Option<(String, Result<(), RunError>)> {
+        if self.tasks.is_empty() && !self.paused.is_empty() {
+            return std::future::pending().await;
+        }
         let (name, outcome) = match self.tasks.join_next().await? {
             Ok(ended) => ended,
             // A task that broke has no name; its job is the one that no task is left for.

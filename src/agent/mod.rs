@@ -1,6 +1,8 @@
-//! Process concerns of a long-running forebay: its jobs, its log, what systemd hears, and what it shows over HTTP.
+//! Process concerns of a long-running forebay: its jobs, its log, what systemd hears, and what it shows over HTTP and hears over its control socket.
 
+pub mod control;
 pub mod events;
+pub mod gmond;
 mod http;
 pub mod jobs;
 pub mod logging;

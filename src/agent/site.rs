@@ -8,6 +8,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::events::Event;
+use super::gmond::Gauge;
 use super::http::{Response, Serve};
 use super::jobs::Statuses;
 use super::logging;
@@ -199,7 +200,8 @@ impl Site {
             let text = match worst {
                 HealthWord::Stopped => "no job runs".to_owned(),
                 HealthWord::CaughtUp => "all records are in their tables".to_owned(),
-                HealthWord::Running => format!("{} of {} jobs have records to move", count, jobs.len()),
+                HealthWord::Running => format!("{count} of {} with records to move", jobs_text(jobs.len())),
+                HealthWord::Paused => format!("{names}: paused by a person"),
                 HealthWord::Starting => format!("{names}: not at work yet"),
                 HealthWord::Draining => format!("{names}: coming to the end"),
                 HealthWord::Degraded => format!("{names}: partitions stand still until a person has looked"),
@@ -227,6 +229,39 @@ impl Site {
             process: ProcessView::read(),
             memory_limit_bytes: jobs.iter().map(|job| job.memory.limit_bytes).sum(),
         }
+    }
+
+    /// The name of this host.
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// What gmond is told of each job.
+    pub(super) fn gauges(&self) -> Vec<Gauge> {
+        let now_ms = now().wall;
+        let mut gauges = Vec::new();
+        for job in self.jobs() {
+            let mut add = |name: &'static str, value: Option<f64>, units: &'static str, is_counter: bool| {
+                gauges.extend(value.map(|value| Gauge { job: job.name.clone(), name, value, units, is_counter }));
+            };
+            let number = |count: u64| Some(count as f64);
+            let flag = |is: bool| Some(f64::from(u8::from(is)));
+            let delay = match (job.lag.records, job.lag.newest_committed_ms) {
+                (Some(0), _) => Some(0.0),
+                (_, Some(newest)) => Some(now_ms.saturating_sub(newest).max(0) as f64 / 1000.0),
+                (_, None) => None,
+            };
+            add("ready", flag(job.ready), "", false);
+            add("stalled", flag(job.health.word == HealthWord::Stalled), "", false);
+            add("lag_records", job.lag.records.map(|lag| lag as f64), "records", false);
+            add("delay_seconds", delay, "s", false);
+            add("records_per_second", Some(job.rates.minute.records), "records/s", false);
+            add("bytes_per_second", Some(job.rates.minute.bytes), "bytes/s", false);
+            add("rows_committed", number(job.totals.rows_committed), "rows", true);
+            add("dirty_records", number(job.dirty.records), "records", true);
+            add("halted_partitions", number(u64::try_from(job.halted).unwrap_or(u64::MAX)), "partitions", false);
+        }
+        gauges
     }
 
     fn status(&self) -> Response {
@@ -328,6 +363,10 @@ fn page_policy() -> String {
         "default-src 'none'; script-src 'sha256-{hash}'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
+}
+
+fn jobs_text(count: usize) -> String {
+    if count == 1 { "1 job".to_owned() } else { format!("{count} jobs") }
 }
 
 /// What it was built for.

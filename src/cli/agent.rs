@@ -15,6 +15,8 @@ use super::failure::code;
 use super::job::{Filling, all_files};
 use super::run::{duration, log_job};
 use super::{Failure, out};
+use crate::agent::control::{Asked, Control, Order};
+use crate::agent::gmond::Gmond;
 use crate::agent::jobs::{Changes, Jobs};
 use crate::agent::served::{ADDRESS, Served};
 use crate::agent::site::Site;
@@ -42,6 +44,14 @@ pub(super) struct AgentArgs {
     #[arg(help_heading = "Agent", long, value_name = "ADDR", env = "FOREBAY_HTTP", help = http_help())]
     http: Option<String>,
 
+    /// Unix socket for `forebay pause` and `forebay resume`, which only this user and root may use
+    #[arg(help_heading = "Agent", long, value_name = "PATH", env = "FOREBAY_CONTROL")]
+    control: Option<PathBuf>,
+
+    /// A gmond of Ganglia that is told of each job over UDP, such as 127.0.0.1:8649
+    #[arg(help_heading = "Agent", long, value_name = "HOST:PORT", env = "FOREBAY_GMOND")]
+    gmond: Option<String>,
+
     /// Time without progress after which a job is shown as stalled
     #[arg(help_heading = "Agent", long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     stalled_after: Duration,
@@ -64,7 +74,9 @@ impl AgentArgs {
         let site = Arc::new(Site::new(running.statuses(), self.stalled_after));
         // Held until the end.
         let _served = self.serve(&site).await?;
-        let outcome = engine::until_ended(|stop| self.supervise(running, jobs, &site, stop)).await?;
+        let _gmond = self.tell_gmond(&site).await?;
+        let control = self.listen()?;
+        let outcome = engine::until_ended(|stop| self.supervise(running, jobs, &site, control, stop)).await?;
         match outcome {
             Ok(()) => Ok(ExitCode::SUCCESS),
             Err(Ended::Dropped(code)) => {
@@ -104,6 +116,24 @@ impl AgentArgs {
         }
     }
 
+    async fn tell_gmond(&self, site: &Arc<Site>) -> Result<Option<Gmond>, Failure> {
+        let Some(address) = &self.gmond else { return Ok(None) };
+        let gmond = Gmond::start(site, address).await.map_err(|error| {
+            Failure::new(code::CONFIG, format!("--gmond {address}: {error}"))
+                .advise("give HOST:PORT of a udp_recv_channel of gmond.conf; its usual port is 8649")
+        })?;
+        Ok(Some(gmond))
+    }
+
+    fn listen(&self) -> Result<Option<Control>, Failure> {
+        let Some(path) = &self.control else { return Ok(None) };
+        let control = Control::listen(path).map_err(|error| {
+            Failure::new(code::CONFIG, format!("--control {}: {error}", path.display()))
+                .advise("give a path in a folder of this user that no other agent has")
+        })?;
+        Ok(Some(control))
+    }
+
     /// All jobs, or what is wrong with the first one that cannot be used.
     fn load(&self) -> Result<Vec<JobSpec>, Failure> {
         let mut jobs: Vec<JobSpec> = Vec::new();
@@ -126,6 +156,7 @@ impl AgentArgs {
         mut jobs: Jobs,
         first: Vec<JobSpec>,
         site: &Site,
+        mut control: Option<Control>,
         mut stop: watch::Receiver<Option<StopCause>>,
     ) -> Result<(), RunError> {
         let mut hangup = signal(SignalKind::hangup())
@@ -155,6 +186,12 @@ impl AgentArgs {
                     None => std::future::pending().await,
                 }
             };
+            let asked = async {
+                match &mut control {
+                    Some(control) => control.next().await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 ended = jobs.next_ended() => match ended {
                     Some((name, Ok(()))) => log::info!("job {name}: stopped"),
@@ -175,15 +212,31 @@ impl AgentArgs {
                     }
                 }
                 true = reload, if !stopping => {
-                    systemd::tell(Told::Reloading, "reading the jobs again");
-                    site.reloaded(self.reload(&mut jobs));
-                    systemd::tell(Told::Ready, &status(&jobs));
+                    drop(self.reload_and_tell(&mut jobs, site));
+                }
+                Some(Asked { order, answer }) = asked, if !stopping => {
+                    let outcome = match order {
+                        Order::Pause(job) => jobs.pause(&job),
+                        Order::Resume(job) => jobs.resume(&job),
+                        Order::Reload => self.reload_and_tell(&mut jobs, site),
+                    };
+                    log::info!("control: {}", outcome.as_ref().map_or_else(String::as_str, String::as_str));
+                    // Whoever asked may be gone.
+                    answer.send(outcome).ok();
                 }
                 () = alive => systemd::tell(Told::Alive, ""),
                 _ = turn.tick() => site.turned(),
                 _ = sample.tick() => site.sample(),
             }
         }
+    }
+
+    fn reload_and_tell(&self, jobs: &mut Jobs, site: &Site) -> Result<String, String> {
+        systemd::tell(Told::Reloading, "reading the jobs again");
+        let outcome = self.reload(jobs);
+        site.reloaded(outcome.clone());
+        systemd::tell(Told::Ready, &status(jobs));
+        outcome
     }
 
     /// All or nothing: with one job that cannot be used, everything goes on as it was. Gives what has come of it.

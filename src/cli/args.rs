@@ -48,6 +48,10 @@ pub(super) enum Command {
     /// once; what is under way is kept in the group, nothing on disk. SIGTERM lets it come to its end, a second one stops at
     /// once.
     Agent(super::agent::AgentArgs),
+    /// Let a job of a running agent rest: it comes to its end, and other agents take its partitions over
+    Pause(super::control::ControlArgs),
+    /// Let a paused job of a running agent go on
+    Resume(super::control::ControlArgs),
     /// Ask a running agent how its jobs are
     ///
     /// The exit code is 0 when every job is at work, and 69 when one is not, or no agent answers.
@@ -109,6 +113,8 @@ impl Command {
         match self {
             Self::Run(args) => args.run().await,
             Self::Agent(args) => args.run().await,
+            Self::Pause(args) => args.run("pause"),
+            Self::Resume(args) => args.run("resume"),
             Self::Status(args) => args.run().await,
             Self::Top(args) => args.run().await,
             Self::Resolve(args) => args.run().await,

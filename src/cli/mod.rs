@@ -5,6 +5,7 @@ mod args;
 mod cat;
 mod check;
 mod connection;
+mod control;
 mod convert;
 #[cfg(feature = "sandbox")]
 mod demo;

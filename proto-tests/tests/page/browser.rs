@@ -15,6 +15,7 @@ use forebay_proto_tests::process::{Server, command, run};
 use forebay_proto_tests::scratch::{Scratch, cached, package_folder};
 
 use super::agent::{get, validate};
+use super::ganglia::RealGmond;
 use super::metrics::{matches_guide, parsed};
 
 const LIMIT: Duration = Duration::from_secs(300);
@@ -30,6 +31,7 @@ struct World {
     cluster: std::sync::Arc<KafkaCluster>,
     service: LocalMaxCompute,
     agent: Server,
+    gmond: RealGmond,
     port: u16,
     _scratch: Scratch,
 }
@@ -77,6 +79,7 @@ commit_every = {{ time = "500ms" }}
             ),
         );
         let port = port::free();
+        let gmond = RealGmond::start();
         let mut command = forebay(&scratch);
         command.args([
             "agent",
@@ -87,12 +90,12 @@ commit_every = {{ time = "500ms" }}
             "3s",
             "--http",
         ]);
-        command.arg(format!("127.0.0.1:{port}"));
+        command.arg(format!("127.0.0.1:{port}")).args(["--gmond", &gmond.address]);
         let mut agent = Server::start("agent", command, &scratch.path().join("agent.log"));
         agent.wait_until("readiness", LIMIT, |agent| {
             agent.log_text().contains("status page at") && get(port, "/readyz").status == 200
         });
-        Self { cluster, service, agent, port, _scratch: scratch }
+        Self { cluster, service, agent, gmond, port, _scratch: scratch }
     }
 
     fn produce(&self, records: usize, dirty: usize) {
@@ -132,10 +135,23 @@ fn the_page_shows_what_the_api_says() {
     world.wait_for_rows(3_000);
     let job = world.job();
     assert_eq!((&job["totals"]["records_read"], &job["dirty"]["records"]), (&3_002.into(), &2.into()), "{job}");
-    assert_eq!(job["dirty"]["reasons"][0]["reason"], "n BIGINT", "{job}");
+    assert_eq!(job["dirty"]["reasons"][0]["reason"], "n bigint", "{job}");
     println!("calm: {}", world.look("calm", &folder));
     validate(world.port, &[JOB]);
     metrics(&world, 3_000);
+    // It is told every 15 s.
+    let deadline = std::time::Instant::now() + LIMIT;
+    let heard =
+        || ["rows_committed", "lag_records", "ready"].map(|name| world.gmond.value(&format!("forebay_{JOB}_{name}")));
+    while heard() != [Some("3000".to_owned()), Some("0".to_owned()), Some("1".to_owned())] {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "gmond has heard {:?}\n{}",
+            heard(),
+            world.gmond.server.log_tail()
+        );
+        std::thread::sleep(Duration::from_millis(500));
+    }
     // The service takes blocks and never answers.
     let hold = Action::Hold { hold_ms: 600_000 };
     world.service.service().faults().push(Fault::before("upload_block", hold).times(u32::MAX));

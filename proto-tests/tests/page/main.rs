@@ -5,6 +5,8 @@
 
 mod agent;
 mod browser;
+mod control;
+mod ganglia;
 mod hostile;
 mod metrics;
 mod paths;

@@ -10,7 +10,10 @@ struct Door {
 }
 
 const DOORS: &[Door] = &[
-    Door { name: "tokio::net", open_to: &["src/kafka/net/", "src/agent/http/", "src/sandbox/"] },
+    Door {
+        name: "tokio::net",
+        open_to: &["src/kafka/net/", "src/agent/http/", "src/agent/control.rs", "src/agent/gmond.rs", "src/sandbox/"],
+    },
     Door {
         name: "tokio",
         open_to: &[

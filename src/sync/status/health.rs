@@ -17,6 +17,8 @@ pub enum HealthWord {
     CaughtUp,
     /// It gets on.
     Running,
+    /// A person has paused it.
+    Paused,
     /// It is not at work yet.
     Starting,
     /// It brings what is under way to its end.
@@ -67,6 +69,8 @@ impl JobStatus {
             Life::Running if !state.ready => Some(format!("asks for the offsets of group {}", self.facts.group)),
             Life::Running => None,
             Life::Draining => Some("drains".to_owned()),
+            // As somebody wants it.
+            Life::Ended(None) if state.is_paused => None,
             Life::Ended(None) => Some("has ended".to_owned()),
             Life::Ended(Some(error)) => Some(format!("has failed: {error}")),
         }
@@ -76,6 +80,7 @@ impl JobStatus {
         let told = |word, text: String| Health { word, text, since_ms: state.since, stage: None };
         let is_late = |since: UnixMillis| super::millis(now.wall.saturating_sub(since)) >= patience;
         match &state.life {
+            Life::Ended(None) if state.is_paused => told(HealthWord::Paused, "a person has paused it".to_owned()),
             Life::Ended(None) => told(HealthWord::Stopped, "has ended".to_owned()),
             Life::Ended(Some(error)) => told(HealthWord::Failed, error.clone()),
             Life::Draining => told(HealthWord::Draining, "brings what is under way to its end".to_owned()),

@@ -7,6 +7,8 @@ mod cluster;
 mod group;
 mod health;
 mod history;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::collections::BTreeMap;
@@ -119,6 +121,8 @@ pub struct JobStatus {
 struct State {
     life: Life,
     since: UnixMillis,
+    /// Whether a person has paused it.
+    is_paused: bool,
     /// Whether it has had partitions and their offsets, or no partition, at least once in this life.
     ready: bool,
     reading: Reading,
@@ -223,9 +227,14 @@ pub struct Placed {
 impl JobStatus {
     /// The status of a job that has just been started.
     pub fn new(spec: &JobSpec, now: UnixMillis) -> Self {
+        Self::of_facts(JobFacts::of(spec), now)
+    }
+
+    fn of_facts(facts: JobFacts, now: UnixMillis) -> Self {
         let state = State {
             life: Life::Connecting(None),
             since: now,
+            is_paused: false,
             ready: false,
             reading: Reading::Nothing,
             progress_at: now,
@@ -250,7 +259,7 @@ impl JobStatus {
             history: History::default(),
             cluster: cluster::Cluster::default(),
         };
-        Self { facts: JobFacts::of(spec), state: Mutex::new(state) }
+        Self { facts, state: Mutex::new(state) }
     }
 
     /// What stays as it is.
@@ -278,6 +287,11 @@ impl JobStatus {
             state.batches.clear();
         }
         state.life = life;
+    }
+
+    /// A person has paused it.
+    pub fn pause(&self) {
+        self.state().is_paused = true;
     }
 
     /// Something went wrong that the job goes on after.
@@ -429,6 +443,14 @@ impl JobStatus {
             for (partition, range) in &batch.ranges {
                 state.partitions.entry(*partition).or_default().sealed = Some(range.end);
             }
+        }
+        // A batch that is over has no use for its sessions.
+        let ids = |batches: &[BatchState]| -> Vec<String> {
+            batches.iter().flat_map(|batch| &batch.sessions).map(|session| session.upload_id.clone()).collect()
+        };
+        let now_known = ids(&batches);
+        for gone in ids(&state.batches).iter().filter(|id| !now_known.contains(id)) {
+            state.sessions_opened.remove(gone);
         }
         state.batches = batches;
     }
