@@ -14,6 +14,7 @@
 
 pub mod kafka;
 pub mod limits;
+mod sorting;
 mod timings;
 #[cfg(feature = "tls")]
 mod tls;

@@ -137,7 +137,7 @@ pub(super) fn all_files(given: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
             let text = format!("{}: no .toml or .json file in this folder", given.display());
             return Err(Failure::new(code::CONFIG, text).advise("put a job file there, or name one"));
         }
-        inside.sort();
+        crate::sorting::sort(&mut inside);
         files.append(&mut inside);
     }
     Ok(files)

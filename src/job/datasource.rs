@@ -348,7 +348,7 @@ fn filled(name: &str, table: &Node, sources: &Sources, report: &Report) -> Optio
 
 fn unknown_name(name: &str, sources: &Sources, key: &str, place: &Place) -> JobError {
     let mut known: Vec<&str> = sources.datasources.names().collect();
-    known.sort_unstable();
+    crate::sorting::sort(&mut known);
     let error = JobError::new(place.clone(), key, format!("data source {name:?} is not configured"));
     if let Some(near) = nearest(name, known.iter().copied()) {
         return error.advise(format!("did you mean {near}? Known names: {}", known.join(", ")));

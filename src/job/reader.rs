@@ -232,7 +232,7 @@ fn partitions(section: &Section<'_>, context: &Context<'_>) -> Option<Vec<i32>> 
         section.error("partition", &list.place, "is an empty list: there is nothing to read");
     }
     let given = partitions.len();
-    partitions.sort_unstable();
+    crate::sorting::sort(&mut partitions);
     partitions.dedup();
     if partitions.len() < given {
         context.report.warn(&list.place, format!("{} names a partition twice", section.full("partition")));

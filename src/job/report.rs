@@ -184,11 +184,11 @@ impl Report {
             let text = format!("accepted without effect: {}", ignored.join(", "));
             notes.push(Note { severity: Severity::Info, place: Place::Job, text });
         }
-        notes.sort_by_key(|note| note.place.rank());
+        crate::sorting::by_key(&mut notes, |note| note.place.rank());
         if errors.is_empty() {
             return Ok(notes);
         }
-        errors.sort_by_key(|error| error.place.rank());
+        crate::sorting::by_key(&mut errors, |error| error.place.rank());
         Err(JobErrors { file: file.to_owned(), errors, notes })
     }
 

@@ -120,7 +120,7 @@ impl Client {
         };
         let cluster = self.core.cluster();
         let mut names: Vec<Arc<str>> = answer.topics.iter().map(|topic| topic.name.as_str().into()).collect();
-        names.sort();
+        crate::sorting::sort(&mut names);
         let known = names.into_iter().filter_map(|name| {
             let topic = cluster.topic(&name).filter(|topic| topic.error.is_ok())?;
             Some(describe(name, topic))

@@ -107,7 +107,7 @@ impl Blocks {
     /// All keys, in an order of their own.
     pub(super) fn keys(&self) -> Vec<String> {
         let mut keys: Vec<String> = self.held.keys().cloned().collect();
-        keys.sort_unstable();
+        crate::sorting::sort(&mut keys);
         keys
     }
 

@@ -32,7 +32,7 @@ pub fn canonical_string<'a>(
     headers: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> String {
     let mut query: Vec<(&str, &str)> = query.into_iter().collect();
-    query.sort_unstable();
+    crate::sorting::sort(&mut query);
     // The three standard headers are signed even when absent.
     let mut signed = vec![
         (Cow::Borrowed("content-md5"), None),
@@ -52,7 +52,7 @@ pub fn canonical_string<'a>(
             signed.push((Cow::Borrowed(name), Some(value)));
         }
     }
-    signed.sort_by(|a, b| a.0.cmp(&b.0));
+    crate::sorting::by(&mut signed, |a, b| a.0.cmp(&b.0));
 
     let mut out = method.to_ascii_uppercase();
     for (name, value) in &signed {

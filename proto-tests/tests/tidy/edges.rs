@@ -10,7 +10,7 @@ use super::modules::Modules;
 use super::source::Source;
 
 /// A part of the library: its name, the modules that belong to it (the longest match decides), and the parts it may import
-/// beside itself and `limits`.
+/// beside itself, `limits` and `sorting`.
 struct Part {
     name: &'static str,
     modules: &'static [&'static str],
@@ -19,6 +19,7 @@ struct Part {
 
 const PARTS: &[Part] = &[
     Part { name: "limits", modules: &["limits"], may_import: &[] },
+    Part { name: "sorting", modules: &["sorting"], may_import: &[] },
     Part { name: "wire", modules: &["wire"], may_import: &[] },
     Part { name: "tls", modules: &["tls"], may_import: &[] },
     Part { name: "timings", modules: &["timings"], may_import: &[] },
@@ -265,7 +266,7 @@ fn complaints_of(modules: &Modules) -> Vec<String> {
         for named in named_paths(source.shipped(), module) {
             let target = part_of(&defining_module(&named.path, modules, 0));
             let allowed = target.name == part.name
-                || target.name == "limits"
+                || ["limits", "sorting"].contains(&target.name)
                 || part.may_import.contains(&target.name)
                 || is_offered_to(part, &named.path, modules);
             if !allowed && !is_front_page {

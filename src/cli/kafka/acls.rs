@@ -191,7 +191,7 @@ impl AclsArgs {
         if operations.is_empty() {
             operations.push(AclOperation::All);
         }
-        operations.sort();
+        crate::sorting::sort(&mut operations);
         operations.dedup();
         operations
     }

@@ -28,7 +28,7 @@ const fn java_bucket(hash: i32, buckets: u32) -> u32 {
 /// The order of a `java.util.HashMap` with text keys (and of the map within `Properties`, from Java 9 on).
 pub(super) fn by_text<T>(entries: &mut [T], key: impl Fn(&T) -> &str) {
     let buckets = buckets(entries.len());
-    entries.sort_by_key(|entry| java_bucket(text_hash(key(entry)), buckets));
+    crate::sorting::by_key(entries, |entry| java_bucket(text_hash(key(entry)), buckets));
 }
 
 /// The order in which AdminClient of Kafka 1.0 lists a group's offsets: a `HashMap` of Java, turned into an immutable map of
@@ -39,14 +39,14 @@ pub(super) fn by_partition<T>(entries: &mut [T], key: impl Fn(&T) -> (&str, i32)
         let (topic, partition) = key(entry);
         partition_hash(topic, partition)
     };
-    entries.sort_by_key(|entry| java_bucket(hash(entry), buckets));
+    crate::sorting::by_key(entries, |entry| java_bucket(hash(entry), buckets));
     if entries.len() <= 4 {
         // `asScala.map` fills a mutable map of 16 buckets, whose iterator runs downwards and gives the latest of a bucket
         // first; maps of up to four entries then keep that order.
         entries.reverse();
-        entries.sort_by_key(|entry| std::cmp::Reverse(mutable_bucket(hash(entry))));
+        crate::sorting::by_key(entries, |entry| std::cmp::Reverse(mutable_bucket(hash(entry))));
     } else {
-        entries.sort_by_key(|entry| trie_path(hash(entry)));
+        crate::sorting::by_key(entries, |entry| trie_path(hash(entry)));
     }
 }
 

@@ -370,7 +370,7 @@ fn own_configs(entries: &[ConfigEntry], release: Release) -> Vec<(String, String
     let mut own: Vec<(String, String)> =
         entries.iter().filter(is_own).map(|entry| (entry.name.clone(), value(entry))).collect();
     if release < Release::V2_2 {
-        own.sort();
+        crate::sorting::sort(&mut own);
         java_order::by_text(&mut own, |(name, _)| name);
     }
     own

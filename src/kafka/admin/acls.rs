@@ -135,7 +135,7 @@ impl Client {
             let attempt = match self.core.ask_any(&call).await {
                 Ok((_, answer)) if answer.error.is_ok() => {
                     let mut acls: Vec<Acl> = answer.entries.into_iter().map(acl).collect();
-                    acls.sort();
+                    crate::sorting::sort(&mut acls);
                     return Ok(acls);
                 }
                 Ok((_, answer)) => Attempt::code(answer.error, answer.error_message.as_deref()),

@@ -76,7 +76,7 @@ impl Client {
         topics: &[String],
     ) -> Result<BTreeMap<(String, i32), (Vec<i32>, Vec<i32>)>, Error> {
         let mut call = DescribeTopicPartitionsCall { topics: topics.to_vec(), cursor: None };
-        call.topics.sort();
+        crate::sorting::sort(&mut call.topics);
         let mut found = BTreeMap::new();
         let mut patience = self.core.patience();
         loop {

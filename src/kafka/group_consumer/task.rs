@@ -130,7 +130,7 @@ fn seen_in(answer: &MetadataAnswer, with_internal: bool) -> TopicsSeen {
         }
         let name: Arc<str> = topic.name.as_str().into();
         let mut partitions: Vec<_> = topic.partitions.iter().collect();
-        partitions.sort_by_key(|partition| partition.partition);
+        crate::sorting::by_key(&mut partitions, |partition| partition.partition);
         let racks: Vec<BTreeSet<Arc<str>>> =
             partitions.iter().map(|partition| partition.replicas.iter().filter_map(rack).collect()).collect();
         if let Some(id) = topic.id {

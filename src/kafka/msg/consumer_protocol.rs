@@ -55,7 +55,7 @@ impl SubscriptionData {
         let mut out = Writer::new();
         out.i16_be(CONSUMER_PROTOCOL_VERSION);
         let mut topics = self.topics.clone();
-        topics.sort();
+        crate::sorting::sort(&mut topics);
         LAYOUT.put_count(&mut out, topics.len(), "topics")?;
         for topic in &topics {
             LAYOUT.put_string(&mut out, topic, "topics")?;

@@ -22,7 +22,7 @@ pub struct AbortedFilter {
 impl AbortedFilter {
     /// For the aborted transactions of one partition in one answer.
     pub fn new(mut aborted: Vec<AbortedTransaction>) -> Self {
-        aborted.sort_by_key(|transaction| std::cmp::Reverse(transaction.first_offset));
+        crate::sorting::by_key(&mut aborted, |transaction| std::cmp::Reverse(transaction.first_offset));
         Self { upcoming: aborted, open: BTreeSet::new() }
     }
 

@@ -36,7 +36,7 @@ async fn topics(job: &Job, view: &mut ClusterView) -> Result<(), kafka::Error> {
 fn topic_view(topic: &TopicMetadata) -> TopicView {
     let partitions = &topic.partitions;
     let mut brokers: Vec<i32> = partitions.iter().flat_map(|partition| partition.replicas.iter().copied()).collect();
-    brokers.sort_unstable();
+    crate::sorting::sort(&mut brokers);
     brokers.dedup();
     TopicView {
         name: topic.name.to_string(),

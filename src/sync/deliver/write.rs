@@ -184,7 +184,7 @@ fn wall_after(left: Duration) -> UnixMillis {
 fn share(from: &BTreeMap<i32, i64>, backlog: &BTreeMap<i32, i64>, rows: u64) -> BTreeMap<i32, i64> {
     let mut by_length: Vec<(i32, u64)> =
         backlog.iter().map(|(partition, length)| (*partition, length.unsigned_abs())).collect();
-    by_length.sort_by_key(|(_, length)| *length);
+    crate::sorting::by_key(&mut by_length, |(_, length)| *length);
     let mut left = rows;
     let mut ends = BTreeMap::new();
     let count = by_length.len();
@@ -352,7 +352,7 @@ async fn compare(job: &Job, sessions: &Sessions, ledger: &Ledger) -> Result<Resu
         }
         let held = upload.blocks().await.map_err(|error| crate::sync::connect::tunnel_failure(&error))?;
         let mut wanted: Vec<(u32, u64)> = sent.to_vec();
-        wanted.sort_unstable();
+        crate::sorting::sort(&mut wanted);
         let same = held.len() == wanted.len()
             && held
                 .iter()

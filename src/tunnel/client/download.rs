@@ -230,7 +230,7 @@ impl Download {
         // The service is asked in the table's order, and the values are put in the wanted one here: what it does with
         // columns in another order is not documented.
         let mut asked = wanted.clone();
-        asked.sort_unstable();
+        crate::sorting::sort(&mut asked);
         let order = wanted.iter().filter_map(|place| asked.iter().position(|other| other == place)).collect();
         let pick = |places: &[usize]| TableSchema {
             columns: places.iter().filter_map(|place| schema.columns.get(*place).cloned()).collect(),

@@ -300,7 +300,7 @@ impl Upload {
     pub async fn blocks(&self) -> Result<Vec<UploadedBlock>, Error> {
         let request = self.request(Method::Get, format!("list the blocks of upload session {}", self.0.id))?;
         let mut blocks = self.read(&request).await?.blocks;
-        blocks.sort_unstable();
+        crate::sorting::sort(&mut blocks);
         Ok(blocks)
     }
 

@@ -66,7 +66,7 @@ fn arrange(committed: &[CommittedOffset], members: &[GroupMember], release: Rele
         committed.iter().map(|one| ((&*one.topic, one.partition), one)).collect();
     let count = |member: &GroupMember| member.assignment.values().map(Vec::len).sum::<usize>();
     let mut members: Vec<&GroupMember> = members.iter().collect();
-    members.sort_by_key(|member| std::cmp::Reverse(count(member)));
+    crate::sorting::by_key(&mut members, |member| std::cmp::Reverse(count(member)));
     // Before 2.0 members are only shown once something has been committed, but then also those without partitions.
     if old && committed.is_empty() {
         members.clear();
@@ -87,9 +87,9 @@ fn arrange(committed: &[CommittedOffset], members: &[GroupMember], release: Rele
             continue;
         }
         if old {
-            partitions.sort_by_key(|(_, partition)| *partition);
+            crate::sorting::by_key(&mut partitions, |(_, partition)| *partition);
         } else {
-            partitions.sort_unstable();
+            crate::sorting::sort(&mut partitions);
         }
         for (topic, partition) in partitions {
             taken.insert((topic, partition));
@@ -107,7 +107,7 @@ fn arrange(committed: &[CommittedOffset], members: &[GroupMember], release: Rele
     if release < Release::V1_1 {
         java_order::by_partition(&mut rest, |one| (&one.topic, one.partition));
     } else {
-        rest.sort_by_key(|one| (one.topic.clone(), one.partition));
+        crate::sorting::by_key(&mut rest, |one| (one.topic.clone(), one.partition));
     }
     rest.retain(|one| !taken.contains(&(&*one.topic, one.partition)));
     rows.extend(rest.into_iter().map(|one| GroupRow {

@@ -195,7 +195,7 @@ impl GroupsArgs {
 
     async fn describe(&self, cluster: &Cluster, groups: &[String]) -> Result<ExitCode, Failure> {
         let mut groups = groups.to_vec();
-        groups.sort();
+        crate::sorting::sort(&mut groups);
         groups.dedup();
         let mut missing = Vec::new();
         let mut all = Vec::new();

@@ -173,7 +173,7 @@ fn assignment(topics: &std::collections::BTreeMap<String, Vec<i32>>, release: Re
     let mut parts = Vec::new();
     for (topic, partitions) in topics.iter().filter(|(_, partitions)| !partitions.is_empty()) {
         let mut partitions = partitions.clone();
-        partitions.sort_unstable();
+        crate::sorting::sort(&mut partitions);
         parts.push(if release >= Release::V4_0 {
             format!("{topic}:{}", joined(&partitions))
         } else if release >= Release::V3_8 {

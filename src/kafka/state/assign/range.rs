@@ -11,7 +11,7 @@ use super::{GroupMember, Plan, TopicShape, TopicShapes, empty_plan, give, in_ord
 pub(super) fn assign(topics: &TopicShapes, members: &[GroupMember]) -> Plan {
     let mut plan = empty_plan(members);
     let mut order: Vec<&GroupMember> = members.iter().collect();
-    order.sort_by(|a, b| in_order(a, b));
+    crate::sorting::by(&mut order, |a, b| in_order(a, b));
     let mut states: Vec<Topic<'_>> = Vec::new();
     for (name, shape) in topics {
         let readers: Vec<&GroupMember> =
@@ -28,7 +28,7 @@ pub(super) fn assign(topics: &TopicShapes, members: &[GroupMember]) -> Plan {
     }
     for topics in plan.values_mut() {
         for partitions in topics.values_mut() {
-            partitions.sort_unstable();
+            crate::sorting::sort(partitions);
         }
     }
     plan

@@ -9,10 +9,10 @@ use super::{GroupMember, Plan, TopicShapes, empty_plan, give, in_order, java_ord
 pub(super) fn assign(topics: &TopicShapes, members: &[GroupMember]) -> Plan {
     let mut plan = empty_plan(members);
     let mut order: Vec<&GroupMember> = members.iter().collect();
-    order.sort_by(|a, b| in_order(a, b));
+    crate::sorting::by(&mut order, |a, b| in_order(a, b));
     let wanted: BTreeSet<&Arc<str>> = members.iter().flat_map(|member| &member.subscription.topics).collect();
     let mut wanted: Vec<&Arc<str>> = wanted.into_iter().collect();
-    wanted.sort_by(|a, b| java_order(a, b));
+    crate::sorting::by(&mut wanted, |a, b| java_order(a, b));
     let mut turn = 0_usize;
     for topic in wanted {
         let Some(shape) = topics.get(topic) else { continue };

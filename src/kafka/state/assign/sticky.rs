@@ -24,7 +24,7 @@ pub(super) fn assign(
 ) -> Plan {
     let mut plan = empty_plan(members);
     let mut order: Vec<&GroupMember> = members.iter().collect();
-    order.sort_by(|a, b| java_order(&a.member_id, &b.member_id));
+    crate::sorting::by(&mut order, |a, b| java_order(&a.member_id, &b.member_id));
     let mut board = Board::new(topics, &order, previous);
     if board.is_uniform() {
         board.keep_by_quota();
@@ -194,7 +194,7 @@ impl<'a> Board<'a> {
     /// Gives what is open to the member with fewest; partitions that few want go first.
     fn place_open(&mut self) {
         let mut open = self.open();
-        open.sort_by_key(|partition| self.readers_of(*partition).len());
+        crate::sorting::by_key(&mut open, |partition| self.readers_of(*partition).len());
         for partition in open {
             let key = |member: &usize| (self.load(*member), !self.is_near(*member, partition));
             let least = self.readers_of(partition).iter().copied().min_by_key(key);
@@ -248,7 +248,9 @@ impl<'a> Board<'a> {
                 steps.extend(self.readers_of(*partition).iter().map(|taker| (*partition, *taker)));
             }
             // Of the members one move away the emptiest counts, and moves that disturb nobody come first.
-            steps.sort_by_key(|(partition, taker)| (self.load(*taker), self.home(*partition) == Some(giver)));
+            crate::sorting::by_key(&mut steps, |(partition, taker)| {
+                (self.load(*taker), self.home(*partition) == Some(giver))
+            });
             for (partition, taker) in steps {
                 if taker == from || reached.contains_key(&taker) {
                     continue;

@@ -85,7 +85,7 @@ impl<E: Clone> FetchState<E> {
             let found = members.filter_map(|partition| Some((partition.clone(), self.cursors.get(partition)?)));
             let mut due: Vec<(TopicPartition, &Cursor<E>)> =
                 found.filter(|(_, cursor)| cursor.is_due(now, broker)).collect();
-            due.sort_by_key(|(_, cursor)| cursor.turn);
+            crate::sorting::by_key(&mut due, |(_, cursor)| cursor.turn);
             // A partition whose limit had to grow has its turn first, and the first batch comes whole.
             let Some(grown) = due.first().map(|(_, cursor)| cursor.bytes_max) else { continue };
             let bytes_max = if grown > self.options.partition_bytes_max { share.max(grown) } else { share };
