@@ -181,6 +181,10 @@ def calm():
     # Partitions, against the API.
     wait("partitions of the API on the page", lambda: partitions() == {
         p["partition"]: (p["committed"], p["end"], p["lag"]) for p in api(f"/api/v1/jobs/{JOB}/partitions")["partitions"]})
+    # Brokers and members are asked for every ten seconds.
+    job = wait("brokers and members", lambda: next(
+        (job for job in [api(f"/api/v1/jobs/{JOB}")] if job["brokers"] and job["group"]["members"]), None))
+    wait("the member on the page", lambda: job["group"]["members"][0]["id"] in text())
     shown = text()
     for broker in job["brokers"]:
         assert broker["address"] in shown and broker["release"] in shown, broker

@@ -47,7 +47,7 @@ impl PlanArgs {
                 tell_notes(&spec.notes, &self.job.file_name());
                 out::data(&meaning(&spec));
                 if let Some(outlook) = &outlook {
-                    out::data(&text(outlook));
+                    out::data(&format!("\n{}", text(outlook)));
                 }
             }
             Form::Json => {
@@ -74,7 +74,6 @@ fn text(outlook: &Outlook) -> String {
     let mut line = |label: &str, value: &str| {
         let _ = writeln!(out, "{label:<10} {value}");
     };
-    line("", "");
     line("target", &format!("{}, through {}", outlook.target, outlook.tunnel_endpoint));
     for (index, column) in outlook.columns.iter().enumerate() {
         line(if index == 0 { "types" } else { "" }, &format!("{} {} <- {}", column.to, column.type_, column.from));
@@ -94,7 +93,7 @@ fn text(outlook: &Outlook) -> String {
             size(budget.batch_bytes)
         ),
     );
-    line("", "");
+    out.push('\n');
     let header = ["partition", "leader", "begin", "end", "records", "begin is"];
     let row = |cells: [&str; 6]| {
         let [partition, leader, begin, end, records, why] = cells;
@@ -112,11 +111,19 @@ fn text(outlook: &Outlook) -> String {
             &partition.range.begin.to_string(),
             &end,
             &records.map_or_else(|| "-".to_owned(), |records| records.to_string()),
-            &partition.reason.to_string(),
+            &reason(partition),
         ]));
     }
     let _ = writeln!(out, "{:>9} {:>7} {:>15} {:>15} {sum:>12}", "all", "", "", "");
     out
+}
+
+/// Why a range begins where it does.
+fn reason(partition: &PartitionOutlook) -> String {
+    match partition.sealed_to {
+        Some(end) => format!("{}; a batch up to {end} is sealed, and settled first", partition.reason),
+        None => partition.reason.to_string(),
+    }
 }
 
 /// The end as text, and the offsets up to it; of a range without an end those that are there now.
@@ -233,8 +240,9 @@ fn range(partition: &PartitionOutlook, continuous: bool) -> Value {
         "partition": range.partition,
         "leader": partition.leader,
         "begin": range.begin,
-        "begin_from": partition.reason.code(),
-        "why": partition.reason.to_string(),
+        "begin_from": if partition.sealed_to.is_some() { "intent" } else { partition.reason.code() },
+        "why": reason(partition),
+        "sealed_to": partition.sealed_to,
         "end": end,
         "log_start": partition.log_start,
         "log_end": range.log_end,

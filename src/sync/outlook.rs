@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::budget::Budget;
-use super::connect::{budget, client_config, kafka_failure, tunnel_failure};
+use super::connect::{budget, client_config, config, kafka_failure, tunnel_failure};
 use super::error::RunError;
+use super::intent::Intent;
 use super::plan::{BeginReason, PartitionFacts, PartitionRange};
 use super::prepare::{TargetSide, facts, group_of, is_continuous, partitions, plan_of, target_name, target_side};
 use crate::job::{JobSpec, WriterColumns};
@@ -45,6 +46,8 @@ pub struct PartitionOutlook {
     pub reason: BeginReason,
     /// The first offset that still exists.
     pub log_start: i64,
+    /// The end of a batch that an agent has sealed there: it is settled before anything else is read.
+    pub sealed_to: Option<i64>,
 }
 
 /// One column.
@@ -56,6 +59,22 @@ pub struct ColumnOutlook {
     pub type_: String,
     /// What feeds it, as the job writes it.
     pub from: String,
+}
+
+/// The ends of the batches that stand sealed in the group's metadata; of a job with an end there are none.
+async fn sealed(spec: &JobSpec, client: &Client, partitions: &[i32]) -> Result<BTreeMap<i32, i64>, RunError> {
+    let Some(group) = group_of(spec).filter(|_| is_continuous(spec)) else { return Ok(BTreeMap::new()) };
+    let wanted = [(spec.reader.topic.clone(), partitions.to_vec())];
+    let offsets = client.committed_offsets(&group, &wanted).await.map_err(|error| kafka_failure(&error))?;
+    let mut sealed = BTreeMap::new();
+    for offset in offsets {
+        let intent = Intent::parse(offset.metadata.as_deref().unwrap_or_default())
+            .map_err(|error| config(format!("group {group}, partition {}: {error}", offset.partition)))?;
+        if let Some(intent) = intent {
+            sealed.insert(offset.partition, intent.end);
+        }
+    }
+    Ok(sealed)
 }
 
 /// Asks both ends. Writes nothing.
@@ -71,11 +90,13 @@ pub async fn outlook(spec: &JobSpec) -> Result<Outlook, RunError> {
     let wanted = partitions(spec, &topic)?;
     let facts: BTreeMap<i32, PartitionFacts> = facts(spec, &client, &wanted).await?;
     let plan = plan_of(spec, &facts)?;
+    let sealed = sealed(spec, &client, &wanted).await?;
     let one = |(range, reason): (&PartitionRange, &BeginReason)| PartitionOutlook {
         leader: topic.partitions.iter().find(|of| of.partition == range.partition).and_then(|of| of.leader),
         range: *range,
         reason: *reason,
         log_start: facts.get(&range.partition).map_or(0, |facts| facts.log_start),
+        sealed_to: sealed.get(&range.partition).copied(),
     };
     let (all, keys) = (&table.schema.columns, &table.schema.partition_keys);
     let names: Vec<String> = match &spec.writer.columns {

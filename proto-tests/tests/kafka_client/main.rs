@@ -208,7 +208,11 @@ async fn s21_an_advertised_listener_that_cannot_be_reached_is_named() {
 /// `forebay check` names the broker, the address that it advertises, and what to do, before anything is run.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s21_check_names_a_broker_that_cannot_be_reached() {
-    let peer = Peer::start(|_, port| metadata(&[(7, "127.0.0.1", 1), (8, "127.0.0.1", port)], &[8]));
+    let peer = Peer::start(|request, port| match request.api {
+        METADATA => metadata(&[(7, "127.0.0.1", 1), (8, "127.0.0.1", port)], &[8]),
+        LIST_OFFSETS => Reply::Answer(offset(0, 42)),
+        _ => Reply::Close,
+    });
     let job = format!(
         "[source]\nbrokers = [\"{}\"]\ntopic = \"t\"\nstart = \"earliest\"\nstop = \"latest\"\n[target]\nproject = \"p\"\n\
          endpoint = \"http://127.0.0.1:1/api\"\ntable = \"t\"\nsecret = {{ access_id = \"i\", access_key = \"k\" }}\n\

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use forebay::kafka::{Client, ClientConfig, OffsetToCommit};
+use forebay::sync::intent::Intent;
 use forebay_proto_tests::process::Output;
 use serde_json::Value;
 
@@ -175,6 +177,27 @@ fn a_job_without_an_end_is_planned_from_its_group() {
     assert_has(&output.stdout_text(), &["2 offsets are waiting to be read", "ok         an agent can run this job"]);
     assert_has(&output.stderr_text(), &["offsets of group forebay-endless after 24 hours"]);
     assert_eq!(world.sql("select count(*) from testkafka").lines().last(), Some("0"));
+
+    // What an agent has under way stands beside the group's offset.
+    let intent = Intent { cluster: String::new(), topic_id: String::new(), end: 2, sessions: Vec::new(), hash: 7 };
+    let offset = OffsetToCommit {
+        topic: "testkafka".into(),
+        partition: 0,
+        offset: 1,
+        leader_epoch: None,
+        metadata: intent.to_metadata().expect("a short one"),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let client = Client::connect(ClientConfig::new([world.broker.address()])).await.expect("the broker answers");
+        client.commit_offsets("forebay-endless", &[offset]).await.expect("a group without members takes it");
+    });
+    let plan = json(&world.forebay(&["plan", "endless.toml", "-o", "json"]).expect_success());
+    let range = &plan["ranges"][0];
+    assert_eq!((range["begin"].as_i64(), range["begin_from"].as_str()), (Some(1), Some("intent")), "{range}");
+    assert_eq!(range["sealed_to"].as_i64(), Some(2));
+    let output = world.forebay(&["check", "endless.toml"]).expect_success();
+    assert_has(&output.stdout_text(), &["partition 0: a batch up to offset 2 is sealed"]);
 }
 
 #[test]

@@ -63,6 +63,9 @@ fn the_page_is_whole_and_is_not_sent_twice() {
     }
     let policy = page.header("content-security-policy").expect("a policy");
     assert!(policy.contains("default-src 'none'") && policy.contains("script-src 'sha256-"), "{policy}");
+    // As RFC 9110 has it: "Sun, 06 Nov 1994 08:49:37 GMT".
+    let date = page.header("date").expect("a date");
+    assert!(date.len() == 29 && date.ends_with(" GMT") && date.split(' ').count() == 6, "{date}");
     let tag = page.header("etag").expect("a tag").to_owned();
     let ask = |method: &str, tag: &str| {
         let request = format!("{method} / HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: {tag}\r\n\r\n");

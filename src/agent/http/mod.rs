@@ -146,5 +146,5 @@ async fn read_head(stream: &mut TcpStream) -> Option<Head> {
 }
 
 fn date() -> String {
-    jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&jiff::Timestamp::now()).unwrap_or_default()
+    jiff::Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
