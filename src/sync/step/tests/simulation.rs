@@ -110,6 +110,8 @@ struct Member {
     delivery: Delivery,
     /// Frozen until then, as by SIGSTOP.
     frozen_until: Millis,
+    /// When it is woken next; one alarm at a time, or they would multiply with every answer.
+    alarm: Option<Millis>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,7 +250,7 @@ impl World {
             let delivery = Delivery::new(options, generation, partitions).with_shortcut(self.shortcut);
             self.serial += 1;
             let incarnation = self.serial;
-            let member = Member { agent, generation, delivery, frozen_until: 0 };
+            let member = Member { agent, generation, delivery, frozen_until: 0, alarm: None };
             self.members.insert(incarnation, member);
             self.at(1, Happening::Wake(incarnation));
         }
@@ -308,7 +310,10 @@ impl World {
             self.tell(format!("agent {agent}: over, {over:?}"));
             // It joins again.
             self.rebalance();
-        } else if let Some(at) = timeout {
+        } else if let (Some(at), Some(member)) = (timeout, self.members.get_mut(&incarnation))
+            && member.alarm.is_none_or(|alarm| at < alarm || alarm <= now)
+        {
+            member.alarm = Some(at);
             self.at(at - now, Happening::Wake(incarnation));
         }
     }
