@@ -18,10 +18,16 @@ use super::LIMIT;
 fn pages() -> Vec<PathBuf> {
     let root = repository_folder();
     let guide = fs::read_dir(root.join("deploy/guide/src")).expect("in the tree");
-    let mut pages: Vec<PathBuf> = guide.map(|entry| entry.expect("an entry").path()).collect();
+    let mut pages: Vec<PathBuf> =
+        guide.map(|entry| entry.expect("an entry").path()).filter(|path| is_page(path)).collect();
     pages.extend(["README.md", "deploy/README.md", "deploy/local-maxcompute.md"].map(|page| root.join(page)));
     pages.sort();
     pages
+}
+
+/// Beside the pages of the guide lie its pictures.
+fn is_page(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "md")
 }
 
 fn name(page: &Path) -> String {
@@ -211,8 +217,9 @@ fn the_summary_names_every_chapter() {
         summary.lines().filter_map(|line| Some(line.split_once("](")?.1.trim_end_matches(')').to_owned())).collect();
     let there: BTreeSet<String> = fs::read_dir(&folder)
         .expect("in the tree")
-        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
-        .filter(|name| name != "SUMMARY.md")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| is_page(path) && !path.ends_with("SUMMARY.md"))
+        .filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
         .collect();
     assert_eq!(named, there);
 }
