@@ -22,9 +22,11 @@ const LIMIT: Duration = Duration::from_secs(300);
 const TOPIC: &str = "orders";
 const JOB: &str = "orders-to-maxcompute";
 
-/// Where screenshots go; none in a plain run.
-fn screenshots() -> Option<PathBuf> {
-    std::env::var_os("FOREBAY_PAGE").map(PathBuf::from)
+/// Where screenshots go.
+fn screenshots() -> PathBuf {
+    std::env::var_os("FOREBAY_PAGE")
+        .expect("a browser: ./proto-tests/run page installs it and sets FOREBAY_PAGE")
+        .into()
 }
 
 struct World {
@@ -128,7 +130,7 @@ commit_every = {{ time = "500ms" }}
 #[test]
 #[expect(clippy::print_stdout, reason = "what was seen is the suite's account")]
 fn the_page_shows_what_the_api_says() {
-    let Some(folder) = screenshots() else { return };
+    let folder = screenshots();
     std::fs::create_dir_all(&folder).expect("a folder for screenshots");
     let mut world = World::new(Version::V4_4_0);
     world.produce(3_000, 2);
