@@ -161,12 +161,7 @@ fn the_plan_is_what_the_run_then_does() {
 fn a_job_without_an_end_is_planned_from_its_group() {
     let world = World::start();
     world.produce("0", "a\nb\n");
-    let job = format!(
-        "[source]\nbrokers = [\"{}\"]\ntopic = \"testkafka\"\nstart = \"earliest\"\n[target]\ndatasource = \"odps_first\"\n\
-         table = \"testkafka\"\n[[columns]]\nto = \"value\"\nfrom = \"value\"\n",
-        world.broker.address()
-    );
-    world.scratch.write("endless.toml", job);
+    world.scratch.write("endless.toml", world.endless_job(""));
     let plan = json(&world.forebay(&["plan", "endless.toml", "-o", "json"]).expect_success());
     assert_eq!(plan["source"]["group"], "forebay-endless");
     assert_eq!(plan["source"]["end"], "none");

@@ -30,6 +30,15 @@ struct World {
 }
 
 impl World {
+    /// A job without an end that copies values, with `rest` behind its columns.
+    fn endless_job(&self, rest: &str) -> String {
+        format!(
+            "[source]\nbrokers = [\"{}\"]\ntopic = \"testkafka\"\nstart = \"earliest\"\n[target]\ndatasource = \"odps_first\"\n\
+             table = \"testkafka\"\n[[columns]]\nto = \"value\"\nfrom = \"value\"\n{rest}",
+            self.broker.address()
+        )
+    }
+
     fn start() -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
         let config = BrokerConfig {

@@ -11,12 +11,7 @@ use super::{LIMIT, World};
 fn an_agent_says_how_its_jobs_are_and_the_exit_code_too() {
     let world = World::start();
     world.produce("0", "a\nb\nc\n");
-    let job = format!(
-        "[source]\nbrokers = [\"{}\"]\ntopic = \"testkafka\"\nstart = \"earliest\"\n[target]\ndatasource = \"odps_first\"\n\
-         table = \"testkafka\"\n[[columns]]\nto = \"value\"\nfrom = \"value\"\n[limits]\ncommit_every = {{ time = \"1s\" }}\n",
-        world.broker.address()
-    );
-    world.scratch.write("orders.toml", job);
+    world.scratch.write("orders.toml", world.endless_job("[limits]\ncommit_every = { time = \"1s\" }\n"));
     let address = format!("127.0.0.1:{}", port::free());
     let ask = |arguments: &[&str]| run_forebay(&world.scratch, &[arguments, &["--http", &address]].concat());
     let nobody = ask(&["status"]);
