@@ -1,3 +1,5 @@
+//! Reads a topic with Confluent's client in Rust.
+
 use std::collections::HashMap;
 use std::time::Duration;
 

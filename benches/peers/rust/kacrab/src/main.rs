@@ -1,3 +1,5 @@
+//! Reads a topic with kacrab, pure Rust but for zstd.
+
 use std::time::Duration;
 
 use count::Task;

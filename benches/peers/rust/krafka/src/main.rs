@@ -1,3 +1,5 @@
+//! Reads a topic with krafka.
+
 use std::time::Duration;
 
 use count::Task;

@@ -1,3 +1,5 @@
+//! Reads a topic with rust-rdkafka over the librdkafka that it builds.
+
 use std::time::Duration;
 
 use count::Task;

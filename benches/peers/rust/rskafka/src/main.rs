@@ -1,3 +1,5 @@
+//! Reads a topic with rskafka, a partition at a time.
+
 use std::sync::Arc;
 use std::time::Duration;
 
