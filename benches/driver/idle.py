@@ -10,15 +10,29 @@ PARTITIONS = [1, 100, 5000]
 # rskafka asks for every partition by itself: with 5,000 that is 5,000 requests at a time.
 LEFT_OUT = {("rskafka", 5000)}
 
+# How long clients may take until what they send is the same from one interval to the next.
+SETTLE_MAX, INTERVAL = 60, 3
+
+
+def settle(relay):
+    """Waits until everybody's bytes of two intervals that follow each other are about the same."""
+    last, rates = relay.taken(), {}
+    for _ in range(SETTLE_MAX // INTERVAL):
+        time.sleep(INTERVAL)
+        now = relay.taken()
+        before, rates = rates, {name: sum(now[name][1:]) - sum(last.get(name, [0, 0, 0])[1:]) for name in now}
+        last = now
+        if before and all(abs(rate - before.get(name, 0)) <= 0.2 * rate + 500 for name, rate in rates.items()):
+            return
+
 
 def measure_idle(kafka, names, results, seconds, partitions, log):
     """All clients wait at once, each on connections of its own, told apart by the client id of their requests."""
     for count in partitions:
         topic = f"idle-{count}"
         kafka.topic(topic, count)
-        settle = 5 if count < 1000 else 15
-        # The JVM needs some seconds until it has told the time; nobody ends before the window does.
-        whole = settle + seconds + 10
+        # Nobody ends before the window does.
+        whole = SETTLE_MAX + seconds + 30
         waiting = [name for name in names if (name, count) not in LEFT_OUT]
         with Relay(kafka) as relay:
             running = {
@@ -26,7 +40,7 @@ def measure_idle(kafka, names, results, seconds, partitions, log):
                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
                 for name in waiting
             }
-            time.sleep(settle)
+            settle(relay)
             before, begin = relay.taken(), time.monotonic()
             time.sleep(seconds)
             after, took = relay.taken(), time.monotonic() - begin

@@ -89,7 +89,7 @@ def build(log):
 
 def measure_pipeline(kafka, results, records, rounds, deadline, log):
     kafka.topic("pipeline", PARTITIONS)
-    records, size = kafka.fill("pipeline", "lz4", records, 7)
+    records, size = kafka.fill("pipeline", "lz4", records, 8)
     log(f"filled a topic of {records:,} records, {size / 1e6:.0f} MB")
     columns = ["event_id", "amount", "tag.desc", "__partition__", "__offset__", "__timestamp__", "__value__"]
     table_columns = ["event_id", "amount", "tag", "partition1", "offset", "timestamp1", "value"]
