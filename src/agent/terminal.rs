@@ -3,6 +3,7 @@
 //! Log lines go above it: each write takes the line away, writes, and draws it again, under one lock.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::os::fd::AsFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The line as it stands there; empty when there is none.
@@ -14,6 +15,16 @@ const ERASE: &str = "\r\x1b[K";
 /// Whether standard error is a terminal that can be drawn on; `kind` is what `TERM` says.
 pub fn can_draw(kind: Option<&str>) -> bool {
     io::stderr().is_terminal() && kind.is_some_and(|kind| !kind.is_empty() && kind != "dumb")
+}
+
+/// Columns and rows of the terminal: as `COLUMNS` and `LINES` say, else as it says itself, else 80 and 24.
+pub fn size(terminal: &impl AsFd) -> (usize, usize) {
+    let said = rustix::termios::tcgetwinsize(terminal).ok();
+    let chosen = |variable: &str| std::env::var(variable).ok().and_then(|value| value.parse::<usize>().ok());
+    let of = |variable: &str, said: Option<u16>, usual: usize| {
+        chosen(variable).or_else(|| said.map(usize::from)).filter(|count| *count > 0).unwrap_or(usual)
+    };
+    (of("COLUMNS", said.map(|size| size.ws_col), 80), of("LINES", said.map(|size| size.ws_row), 24))
 }
 
 /// Shows `line` in place of the one before; it is cut to `columns`, since a line that wraps could not be taken away again.
