@@ -80,7 +80,7 @@ impl Drop for Keys {
     fn drop(&mut self) {
         let mut stdout = io::stdout().lock();
         drop(stdout.write_all(LEAVE).and_then(|()| stdout.flush()));
-        drop(tcsetattr(io::stdin(), OptionalActions::Now, &self.before));
+        tcsetattr(io::stdin(), OptionalActions::Now, &self.before).ok();
     }
 }
 

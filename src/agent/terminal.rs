@@ -17,14 +17,9 @@ pub fn can_draw(kind: Option<&str>) -> bool {
     io::stderr().is_terminal() && kind.is_some_and(|kind| !kind.is_empty() && kind != "dumb")
 }
 
-/// Columns and rows of the terminal: as `COLUMNS` and `LINES` say, else as it says itself, else 80 and 24.
+/// Columns and rows of a terminal, as it says itself; 0 for what it does not know.
 pub fn size(terminal: &impl AsFd) -> (usize, usize) {
-    let said = rustix::termios::tcgetwinsize(terminal).ok();
-    let chosen = |variable: &str| std::env::var(variable).ok().and_then(|value| value.parse::<usize>().ok());
-    let of = |variable: &str, said: Option<u16>, usual: usize| {
-        chosen(variable).or_else(|| said.map(usize::from)).filter(|count| *count > 0).unwrap_or(usual)
-    };
-    (of("COLUMNS", said.map(|size| size.ws_col), 80), of("LINES", said.map(|size| size.ws_row), 24))
+    rustix::termios::tcgetwinsize(terminal).map_or((0, 0), |size| (size.ws_col.into(), size.ws_row.into()))
 }
 
 /// Shows `line` in place of the one before; it is cut to `columns`, since a line that wraps could not be taken away again.

@@ -177,7 +177,7 @@ impl RunArgs {
         let in_colour = variable("NO_COLOR").is_none();
         let job = job.to_owned();
         Some(Watcher::new(move |progress| {
-            let (columns, _) = terminal::size(&std::io::stderr());
+            let (columns, _) = out::terminal_size(&std::io::stderr());
             terminal::draw(&progress.line(&job), columns, in_colour);
         }))
     }

@@ -62,7 +62,9 @@ impl View {
             match key {
                 Key::Char('\r' | '\n') => self.is_typing = false,
                 Key::Escape => (self.is_typing, self.filter) = (false, String::new()),
-                Key::Char('\u{7f}' | '\u{8}') => drop(self.filter.pop()),
+                Key::Char('\u{7f}' | '\u{8}') => {
+                    self.filter.pop();
+                }
                 Key::Char(c) if !c.is_control() => self.filter.push(c),
                 _ => {}
             }
@@ -87,7 +89,7 @@ impl View {
 
     /// The jobs that are wanted, in the order that is wanted.
     fn arrange(&self, status: &mut Value) {
-        let Some(jobs) = status["jobs"].as_array_mut() else { return };
+        let Some(jobs) = status.get_mut("jobs").and_then(Value::as_array_mut) else { return };
         jobs.retain(|job| job["name"].as_str().unwrap_or_default().contains(&self.filter));
         let number = |value: &Value| value.as_f64().unwrap_or(-1.0);
         crate::sorting::by(jobs, |a, b| {
@@ -181,7 +183,7 @@ impl TopArgs {
             None => shown(&status, jiff::Timestamp::now().as_millisecond()),
         };
         if redraws {
-            let (columns, rows) = terminal::size(&std::io::stdout());
+            let (columns, rows) = out::terminal_size(&std::io::stdout());
             out::data(&view.screen(&text, columns, rows));
         } else {
             out::data(&text);
