@@ -74,7 +74,9 @@ impl View {
         match key {
             Key::Char('q' | 'Q') => return Effect::Quit,
             Key::Char('s' | '>') | Key::Right => self.sort = self.sort.saturating_add(1) % sorts,
-            Key::Char('<') | Key::Left => self.sort = self.sort.checked_sub(1).unwrap_or(sorts.saturating_sub(1)),
+            Key::Char('<') | Key::Left => {
+                self.sort = self.sort.checked_sub(1).unwrap_or_else(|| sorts.saturating_sub(1))
+            }
             Key::Char('r' | 'R') => self.is_reversed = !self.is_reversed,
             Key::Char('p') => self.is_paused = !self.is_paused,
             Key::Char('/') => self.is_typing = true,
