@@ -9,6 +9,8 @@ mod nested;
 mod route;
 mod scalar;
 #[cfg(test)]
+mod specs;
+#[cfg(test)]
 mod tests;
 mod time;
 
