@@ -57,7 +57,14 @@ impl Site {
         };
         let access = Access { listeners: &[gated], ..Access::default() };
         // A group notices within seconds that a member is gone.
-        let properties = [("group.min.session.timeout.ms", "500"), ("delete.topic.enable", "true")];
+        let properties = [
+            ("group.min.session.timeout.ms", "500"),
+            ("group.consumer.min.session.timeout.ms", "500"),
+            ("group.consumer.session.timeout.ms", "3000"),
+            ("group.consumer.min.heartbeat.interval.ms", "300"),
+            ("group.consumer.heartbeat.interval.ms", "300"),
+            ("delete.topic.enable", "true"),
+        ];
         Self { cluster: KafkaCluster::start_with_access(version, &properties, &access), gate }
     }
 }
@@ -75,6 +82,8 @@ pub struct Plan<'a> {
     pub limits: &'a str,
     /// How long a member may be silent, in ms.
     pub session_ms: u128,
+    /// The group's protocol: `classic`, or `consumer` (KIP-848), in which the broker says how long a member may be silent.
+    pub protocol: &'a str,
 }
 
 impl<'a> Plan<'a> {
@@ -87,6 +96,7 @@ impl<'a> Plan<'a> {
             start: "earliest",
             limits: "commit_every = { time = \"200ms\" }",
             session_ms: SESSION.as_millis(),
+            protocol: "classic",
         }
     }
 }
@@ -125,7 +135,7 @@ impl Lane {
     /// Makes topic, table and job.
     #[must_use]
     pub fn new(site: &Arc<Site>, plan: &Plan<'_>) -> Self {
-        let Plan { name, partitions, start, limits, session_ms } = *plan;
+        let Plan { name, partitions, start, limits, session_ms, protocol } = *plan;
         let scratch = Scratch::new(name);
         let service = LocalMaxCompute::start_unsigned();
         site.cluster.create_topic(name, partitions, 1);
@@ -140,7 +150,11 @@ brokers = ["127.0.0.1:{}"]
 topic = "{name}"
 group = "group-{name}"
 start = "{start}"
-config = {{ "session.timeout.ms" = "{session_ms}", "heartbeat.interval.ms" = "300", "request.timeout.ms" = "4000" }}
+[source.config]
+"session.timeout.ms" = "{session_ms}"
+"heartbeat.interval.ms" = "300"
+"request.timeout.ms" = "4000"
+"group.protocol" = "{protocol}"
 [target]
 datasource = "odps_first"
 table = "{name}"
@@ -198,6 +212,13 @@ topic = "{name}.dead"
     #[must_use]
     pub fn group(&self) -> String {
         format!("group-{}", self.name)
+    }
+
+    /// Which protocol the coordinator says the group has: `classic` or `consumer`; none before Kafka 3.8.
+    #[must_use]
+    pub fn group_type(&self) -> Option<String> {
+        let groups = self.runtime.block_on(self.client.list_groups()).expect("a list of groups");
+        groups.into_iter().find(|group| group.group == self.group())?.group_type.map(|name| name.to_lowercase())
     }
 
     /// An agent in a folder of its own, as on a host of its own, with variables such as `FOREBAY_CRASH_AT`.

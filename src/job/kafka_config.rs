@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::datasource::no_kerberos;
 use super::json::{Member, Node, Value};
-use super::report::Report;
+use super::report::{JobError, Report};
 use super::secret::Secret;
 use super::section::{Found, Section};
 use super::spec::{Isolation, Reset};
@@ -74,6 +74,7 @@ pub(super) fn read(section: &Section<'_>, report: &Report) -> KafkaConfig {
             properties.insert((*key).to_owned(), found.value.to_string());
         }
     }
+    membership(section, report, &mut properties);
     for (key, why) in WITHOUT_EFFECT {
         if section.raw(key).is_some() {
             report.ignored(format!("{} ({why})", section.full(key)));
@@ -82,6 +83,43 @@ pub(super) fn read(section: &Section<'_>, report: &Report) -> KafkaConfig {
     section.warn_unknown();
     KafkaConfig { properties, ..config }
 }
+
+/// The properties that only a member of the group has: the agent is one, `forebay run` is none.
+fn membership(section: &Section<'_>, report: &Report, properties: &mut BTreeMap<String, String>) {
+    let protocol = section.choice("group.protocol", &[("classic", "classic"), ("consumer", "consumer")]);
+    if let Some(protocol) = &protocol {
+        properties.insert("group.protocol".to_owned(), protocol.value.to_owned());
+    }
+    if let Some(interval) = section.integer("heartbeat.interval.ms", 1..=MILLIS_MAX) {
+        properties.insert("heartbeat.interval.ms".to_owned(), interval.value.to_string());
+    }
+    let is_new = protocol.is_some_and(|protocol| protocol.value == "consumer");
+    for (key, other) in
+        [("group.instance.id", None), (REMOTE_ASSIGNOR, Some(true)), ("partition.assignment.strategy", Some(false))]
+    {
+        let Some(found) = section.text(key) else { continue };
+        // As Java's consumer: the one protocol's way of dividing says nothing in the other.
+        if other.is_some_and(|is_of_new| is_of_new != is_new) {
+            let text = if is_new {
+                "group.protocol is consumer: the broker divides"
+            } else {
+                "group.protocol is not consumer"
+            };
+            let advice = if is_new { REMOTE_ASSIGNOR } else { "partition.assignment.strategy" };
+            let error = JobError::new(found.place, section.full(key), text);
+            report.error(error.advise(format!("take it out, or use {advice}")));
+        } else {
+            properties.insert(key.to_owned(), found.value);
+        }
+    }
+}
+
+/// Which of the broker's ways of dividing the new protocol takes.
+const REMOTE_ASSIGNOR: &str = "group.remote.assignor";
+
+/// The properties that [`membership`] keeps.
+pub(crate) const OF_MEMBERS: [&str; 5] =
+    ["group.instance.id", "group.protocol", REMOTE_ASSIGNOR, "heartbeat.interval.ms", "partition.assignment.strategy"];
 
 /// The security properties, for the client to read; without a protocol they have no effect, as in Kafka itself.
 fn security(section: &Section<'_>, report: &Report) -> BTreeMap<String, Secret> {
@@ -134,10 +172,6 @@ const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("max.poll.records", "records are not handed out in polls"),
     ("max.poll.interval.ms", "records are not handed out in polls"),
     ("check.crcs", "checksums are always checked"),
-    ("heartbeat.interval.ms", "follows the session timeout"),
-    ("partition.assignment.strategy", "the job names its partitions"),
-    ("group.instance.id", "the job is no group member"),
-    ("group.protocol", "the job is no group member"),
     ("allow.auto.create.topics", "a topic that is read must exist"),
     ("exclude.internal.topics", "the topic is named"),
     ("client.rack", "the leader is read"),
@@ -207,6 +241,37 @@ mod tests {
                  R.kafkaConfig.max.poll.records (records are not handed out in polls)",
             ]
         );
+    }
+
+    #[test]
+    fn what_only_members_have_is_kept_for_the_agent() {
+        let (config, notes) = config(
+            r#"{"group.protocol":"CONSUMER","group.remote.assignor":"range","group.instance.id":"a","heartbeat.interval.ms":"300"}"#,
+        )
+        .unwrap();
+        assert_eq!(notes, Vec::<String>::new());
+        let kept: Vec<(&str, &str)> =
+            config.properties.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let wanted = [
+            ("group.instance.id", "a"),
+            ("group.protocol", "consumer"),
+            ("group.remote.assignor", "range"),
+            ("heartbeat.interval.ms", "300"),
+        ];
+        assert_eq!(kept, wanted);
+        assert!(kept.iter().all(|(key, _)| OF_MEMBERS.contains(key)));
+    }
+
+    #[test]
+    fn the_protocols_do_not_mix() {
+        for (text, wanted) in [
+            (r#"{"group.remote.assignor":"range"}"#, "group.protocol is not consumer"),
+            (r#"{"group.protocol":"consumer","partition.assignment.strategy":"range"}"#, "the broker divides"),
+            (r#"{"group.protocol":"next"}"#, "not one of classic, consumer"),
+        ] {
+            let said = config(text).unwrap_err();
+            assert!(said.contains(wanted), "{said}");
+        }
     }
 
     #[test]

@@ -45,6 +45,7 @@ pub use context::Purpose;
 pub use convert::{ConvertError, Converted, to_toml};
 pub use datasource::{Datasources, Identity, OdpsConfig, OdpsConnection, Sources, resolve_odps};
 pub use date_format::DateFormat;
+pub(crate) use kafka_config::OF_MEMBERS;
 pub use report::{JobError, JobErrors, Note, Place, Severity};
 pub use secret::Secret;
 pub use spec::*;

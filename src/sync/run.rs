@@ -29,7 +29,7 @@ use super::stall::StageBoard;
 use super::stats::Stats;
 use super::stream;
 use super::summary::{OffsetsOutcome, PartitionSummary, Summary};
-use crate::job::{End, JobSpec, Mode};
+use crate::job::{End, JobSpec, Mode, OF_MEMBERS};
 use crate::kafka::OffsetAt;
 use crate::limits::FIELD_BYTES_MAX;
 use crate::tunnel::UploadOptions;
@@ -69,6 +69,11 @@ pub async fn run(
 ) -> Result<Summary, RunError> {
     if let Some(error) = not_yet(spec) {
         return Err(error);
+    }
+    let idle: Vec<&str> =
+        OF_MEMBERS.into_iter().filter(|property| spec.reader.properties.contains_key(*property)).collect();
+    if !idle.is_empty() {
+        log::info!("accepted without effect, since a run is no member of the group: {}", idle.join(", "));
     }
     let started = Zoned::now().with_time_zone(spec.settings.time_zone.clone());
     let deadline = options.deadline.map(|after| Instant::now() + after);

@@ -35,12 +35,23 @@ fn middle_and_longest(times: &mut [Duration]) -> String {
 /// Three agents, ten partitions; every few seconds one of the agents is killed and another one started.
 #[test]
 fn three_agents_of_which_one_is_killed_every_few_seconds() {
+    three_agents("classic");
+}
+
+/// The same with KIP-848, where partitions move one by one.
+#[test]
+fn three_agents_of_the_new_group_protocol_of_which_one_is_killed_every_few_seconds() {
+    three_agents("consumer");
+}
+
+fn three_agents(protocol: &str) {
     let records = number("FOREBAY_CROWD_RECORDS", 6_000);
     let mut random = Random(number("FOREBAY_SEED", 1));
     let site = Site::shared(Version::V4_4_0);
     let rows = (records / 50).clamp(200, 20_000);
     let limits = format!("commit_every = {{ rows = {rows}, time = \"500ms\" }}");
-    let mut lane = Lane::new(&site, &Plan { limits: &limits, ..Plan::new("crowd", 10) });
+    let name = format!("crowd-{protocol}");
+    let mut lane = Lane::new(&site, &Plan { limits: &limits, protocol, ..Plan::new(&name, 10) });
     let mut agents: Vec<_> = (0..3).map(|_| lane.start_agent(&[])).collect();
     let begun = Instant::now();
     let mut next_kill = Duration::from_secs(3);
@@ -83,11 +94,12 @@ fn three_agents_of_which_one_is_killed_every_few_seconds() {
         std::thread::sleep(Duration::from_millis(100));
     }
     lane.wait_for_all("all records committed", &mut agents[0]);
+    assert_eq!(lane.group_type().as_deref(), Some(protocol));
     let seconds = begun.elapsed().as_secs_f64();
     agents.iter_mut().for_each(forebay_proto_tests::lane::Agent::terminate);
     lane.judge();
     say(&format!(
-        "3 agents, 10 partitions, {} records in {seconds:.0} s, {kills} kills: 0 lost, 0 doubled, the table equals the ledger; \
+        "3 agents, group protocol {protocol}, 10 partitions, {} records in {seconds:.0} s, {kills} kills: 0 lost, 0 doubled, the table equals the ledger; \
          all partitions went on again after {} (session timeout {} s)",
         lane.written(),
         middle_and_longest(&mut takeovers),

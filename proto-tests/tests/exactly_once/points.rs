@@ -326,8 +326,8 @@ struct Outcome {
     seconds: f64,
 }
 
-/// Plays every cell of `cells` on one broker version, in `lanes` lanes at a time, and prints them as a table.
-fn play_all(version: Version, mut cells: Vec<Cell>, lanes: usize) {
+/// Plays every cell of `cells` on one broker version with one protocol of groups, in `lanes` lanes at a time, and prints them as a table.
+fn play_all(version: Version, protocol: &str, mut cells: Vec<Cell>, lanes: usize) {
     let site = Site::shared(version);
     // Longest first would be better still; what waits for sessions to expire is spread by this, too.
     cells.sort_by_key(|cell| (cell.seed, cell.point, cell.how));
@@ -338,8 +338,8 @@ fn play_all(version: Version, mut cells: Vec<Cell>, lanes: usize) {
         for number in 0..lanes {
             let (site, queue, outcomes, totals) = (&site, &queue, &outcomes, totals.clone());
             scope.spawn(move || {
-                let name = format!("points{number}x");
-                let mut lane = Lane::new(site, &Plan::new(&name, 3));
+                let name = format!("{protocol}{number}x");
+                let mut lane = Lane::new(site, &Plan { protocol, ..Plan::new(&name, 3) });
                 loop {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
                     let Some(cell) = next else { break };
@@ -409,22 +409,28 @@ fn cells(version: Version) -> Vec<Cell> {
         .collect()
 }
 
-fn play_version(version: Version) {
+fn play_version(version: Version, protocol: &str) {
     let cells = cells(version);
     let lanes = cells.len().div_ceil(2).min(3);
-    play_all(version, cells, lanes);
+    play_all(version, protocol, cells, lanes);
 }
 
 #[test]
 fn an_agent_may_die_at_any_point_on_4_4_0() {
-    play_version(Version::V4_4_0);
+    play_version(Version::V4_4_0, "classic");
+}
+
+/// KIP-848: the broker divides, and what fences is a member's epoch.
+#[test]
+fn an_agent_may_die_at_any_point_with_the_new_group_protocol() {
+    play_version(Version::V4_4_0, "consumer");
 }
 
 /// The old coordinator has no stable reads. A plain run leaves it to `agent`.
 #[test]
 fn an_agent_may_die_at_any_point_on_1_0_1() {
     if std::env::var_os("FOREBAY_POINT_SEEDS").is_some() || std::env::var_os("FOREBAY_POINT").is_some() {
-        play_version(Version::V1_0_1);
+        play_version(Version::V1_0_1, "classic");
     } else {
         // The table that a long run would play is complete.
         let points: std::collections::BTreeSet<usize> =

@@ -281,7 +281,10 @@ async fn member(
     stop: &mut watch::Receiver<Option<StopCause>>,
 ) -> Result<Left, RunError> {
     job.status.live(Life::Joining, wall_clock());
-    let mut group = GroupConsumer::new(&job.client, group_config(job)?).map_err(|error| kafka_failure(&error))?;
+    let config = group_config(job)?;
+    // Its epochs are less than generations: see `Work::settle`.
+    let has_epochs = matches!(config.protocol, GroupProtocol::Consumer { .. });
+    let mut group = GroupConsumer::new(&job.client, config).map_err(|error| kafka_failure(&error))?;
     let topic = job.spec.reader.topic.as_str();
     group.subscribe([topic]);
     let committer = group.committer();
@@ -313,16 +316,13 @@ async fn member(
                 None => {}
                 Some(Ended::Fenced) => {
                     fenced = Some(now.generation().number);
-                    work = None;
+                    if !over(&mut work, has_epochs).await {
+                        return leave_for_certainty(job, group).await;
+                    }
                 }
                 Some(Ended::Ambiguous) => {
-                    log::warn!(
-                        "group {}: an offset commit got no answer; leaving, so that it cannot come late",
-                        job.group
-                    );
                     drop(work);
-                    leave(group).await;
-                    return Ok(Left::ToJoinAgain);
+                    return leave_for_certainty(job, group).await;
                 }
             }
         }
@@ -361,7 +361,9 @@ async fn member(
                     });
                     job.status.assign(&all, wall_clock());
                     fenced = None;
-                    drop(work.take());
+                    if !over(&mut work, has_epochs).await {
+                        return leave_for_certainty(job, group).await;
+                    }
                     if deadline.is_none() {
                         work = Some(Work::new(job, &committer, generation, all));
                     }
@@ -376,7 +378,9 @@ async fn member(
                     };
                     let gone: Vec<i32> = partitions.iter().map(|gone| gone.partition).collect();
                     log::info!("group {}: gives up partitions {gone:?}", job.group);
-                    drop(work.take());
+                    if !over(&mut work, has_epochs).await {
+                        return leave_for_certainty(job, group).await;
+                    }
                 }
                 Err(error) => membership_failure(job, &error).await?,
             },
@@ -385,6 +389,21 @@ async fn member(
             changed = stop.changed() => if changed.is_err() { tokio::time::sleep(LOOK_EVERY).await },
         }
     }
+}
+
+/// Ends the work of a generation, if there is any; false when an offset commit of it may still come late.
+async fn over(work: &mut Option<Work>, has_epochs: bool) -> bool {
+    match work.take() {
+        Some(work) if has_epochs => work.settle().await,
+        _ => true,
+    }
+}
+
+/// After this no commit of the member is taken any more, however late it comes.
+async fn leave_for_certainty(job: &Job, group: GroupConsumer) -> Result<Left, RunError> {
+    log::warn!("group {}: an offset commit got no answer; leaving, so that it cannot come late", job.group);
+    leave(group).await;
+    Ok(Left::ToJoinAgain)
 }
 
 fn owned(group: &GroupConsumer) -> Vec<i32> {
@@ -422,12 +441,6 @@ fn group_config(job: &Job) -> Result<GroupConfig, RunError> {
         heartbeat_interval: (job.spec.reader.session_timeout / 3).min(HEARTBEAT_MAX),
         ..GroupConfig::new(job.group.as_str())
     };
-    let protocol = job.spec.reader.properties.get("group.protocol");
-    if protocol.is_some_and(|protocol| protocol.eq_ignore_ascii_case("consumer")) {
-        // Its epochs outlive changes of the assignment, so that a late commit of before such a change would not be fenced.
-        return Err(config("group.protocol is \"consumer\", which the agent does not do yet".to_owned())
-            .advise("leave it out: the classic protocol works with every broker"));
-    }
     for (name, value) in &job.spec.reader.properties {
         // What a member never does by itself stays as it is.
         if !["group.id", "enable.auto.commit", "auto.offset.reset"].contains(&name.as_str()) {

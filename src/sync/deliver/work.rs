@@ -47,6 +47,8 @@ pub(super) struct Work {
     delivery: Delivery,
     tasks: JoinSet<Done>,
     arrived: Vec<Done>,
+    /// Offset commits whose answers are not there yet.
+    commits: usize,
     started: Instant,
     drain: watch::Sender<bool>,
 }
@@ -65,6 +67,7 @@ impl Work {
             generation,
             tasks: JoinSet::new(),
             arrived: Vec::new(),
+            commits: 0,
             started: Instant::now(),
             drain: watch::Sender::new(false),
         }
@@ -86,6 +89,34 @@ impl Work {
 
     fn now(&self) -> Millis {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(Millis::MAX)
+    }
+
+    /// Ends it, and waits for the answers of the offset commits that are under way: whether each of them came.
+    ///
+    /// A generation of the classic protocol refuses what was sent before it. An epoch of the new one (KIP-848) may outlive a change
+    /// of the assignment, and from KIP-1251 on a commit of an older epoch is taken while the partition has stayed with its member: a
+    /// commit that comes after its successor has read the offsets would undo what the successor does.
+    pub(super) async fn settle(mut self) -> bool {
+        let mut is_certain = true;
+        let arrived = std::mem::take(&mut self.arrived);
+        for done in arrived {
+            is_certain &= self.is_certain(&done);
+        }
+        while self.commits > 0 {
+            match self.tasks.join_next().await {
+                Some(Ok(done)) => is_certain &= self.is_certain(&done),
+                Some(Err(_)) => is_certain = false,
+                None => return false,
+            }
+        }
+        is_certain
+    }
+
+    fn is_certain(&mut self, done: &Done) -> bool {
+        let Done::Committed(_, outcome) = done else { return true };
+        self.commits = self.commits.saturating_sub(1);
+        tell_commit(&self.job, outcome);
+        !matches!(outcome, CommitOutcome::Ambiguous)
     }
 
     /// Hands in what has arrived and carries out what is due.
@@ -143,6 +174,7 @@ impl Work {
                 self.delivery.handle_write_failed(now, batch, failure);
             }
             Done::Committed(id, outcome) => {
+                self.commits = self.commits.saturating_sub(1);
                 tell_commit(&self.job, &outcome);
                 self.delivery.handle_committed(now, id, outcome);
             }
@@ -185,6 +217,7 @@ impl Work {
                     Some(Step::Advance) => ("advance", "advanced"),
                     Some(Step::Refresh) | None => ("refresh", "refreshed"),
                 };
+                self.commits += 1;
                 self.tasks.spawn(async move {
                     crash_point(before);
                     let outcome = commit(&committer, &generation, &job.spec.reader.topic, &order).await;

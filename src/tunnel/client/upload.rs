@@ -283,8 +283,8 @@ impl Upload {
         self.read(&request).await
     }
 
-    /// Asks once for the commit of whatever blocks the session holds, for callers that settle the outcome themselves by
-    /// [`Upload::state`]. What an error says decides nothing: the commit may have happened all the same.
+    /// Asks for the commit of whatever blocks the session holds, as often as any call is repeated, for callers that settle the outcome
+    /// themselves by [`Upload::state`]. What an error says decides nothing: the commit may have happened all the same.
     ///
     /// # Errors
     /// As any call.
