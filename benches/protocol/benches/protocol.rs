@@ -11,6 +11,6 @@ fn main() {
 #[divan::bench(args = cases().into_iter().map(|case| case.name))]
 fn case(bencher: Bencher<'_, '_>, name: &str) {
     let case = cases().into_iter().find(|case| case.name == name).expect("a case of this name");
-    let mut run = (case.prepare)();
-    bencher.counter(BytesCount::new(case.bytes)).counter(ItemsCount::new(case.items)).bench_local(|| run());
+    let run = (case.prepare)();
+    bencher.counter(BytesCount::new(case.bytes)).counter(ItemsCount::new(case.items)).bench_local(run);
 }
