@@ -9,7 +9,7 @@ mod nested;
 mod route;
 mod scalar;
 #[cfg(test)]
-mod specs;
+pub(crate) mod specs;
 #[cfg(test)]
 mod tests;
 mod time;

@@ -3,9 +3,13 @@
 mod data;
 mod record;
 mod row;
+#[cfg(not(test))]
 #[path = "../../../../src/sync/convert/specs.rs"]
 mod specs;
 mod wire;
+
+#[cfg(test)]
+use crate::sync::convert::specs;
 
 /// The records of a batch with values of `size` bytes before they are compressed, from which the files in `data` are made.
 #[must_use]
