@@ -78,6 +78,8 @@ fn is_root(path: &str) -> bool {
             | ["proto-tests", "fuzz", "src", "lib.rs"]
             | ["benches", "protocol", "src", "lib.rs" | "main.rs"]
             | ["benches", "protocol", "benches", _]
+            | ["benches", "peers", .., "src", "lib.rs" | "main.rs"]
+            | ["benches", "peers", .., "src", "bin", _]
     )
 }
 

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 
 use super::specs::{reader, writer};
 use super::*;
-use crate::job::{DataPath, DateFormat, PathStep, Routing};
+use crate::job::{DataPath, DateFormat, PathStep};
 use crate::kafka::record::{BatchBuilder, BatchOptions, Decompressor, Header, RecordSet};
 use crate::tunnel::{Column, RowDecoder, Value};
 

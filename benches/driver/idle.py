@@ -1,0 +1,59 @@
+"""What a consumer at the end of a topic sends and gets while nothing happens."""
+
+import subprocess
+import time
+
+from . import peers
+from .kafka import Relay
+
+PARTITIONS = [1, 100, 5000]
+# rskafka asks for every partition by itself: with 5,000 that is 5,000 requests at a time.
+LEFT_OUT = {("rskafka", 5000)}
+
+# How long clients may take until what they send is the same from one interval to the next.
+SETTLE_MAX, INTERVAL = 60, 3
+
+
+def settle(relay):
+    """Waits until everybody's bytes of two intervals that follow each other are about the same."""
+    last, rates = relay.taken(), {}
+    for _ in range(SETTLE_MAX // INTERVAL):
+        time.sleep(INTERVAL)
+        now = relay.taken()
+        before, rates = rates, {name: sum(now[name][1:]) - sum(last.get(name, [0, 0, 0])[1:]) for name in now}
+        last = now
+        if before and all(abs(rate - before.get(name, 0)) <= 0.2 * rate + 500 for name, rate in rates.items()):
+            return
+
+
+def measure_idle(kafka, names, results, seconds, partitions, log):
+    """All clients wait at once, each on connections of its own, told apart by the client id of their requests."""
+    for count in partitions:
+        topic = f"idle-{count}"
+        kafka.topic(topic, count)
+        # Nobody ends before the window does.
+        whole = SETTLE_MAX + seconds + 30
+        waiting = [name for name in names if (name, count) not in LEFT_OUT]
+        with Relay(kafka) as relay:
+            running = {
+                name: subprocess.Popen(list(map(str, peers.idle(name, kafka.relayed, topic, count, whole))),
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+                for name in waiting
+            }
+            settle(relay)
+            before, begin = relay.taken(), time.monotonic()
+            time.sleep(seconds)
+            after, took = relay.taken(), time.monotonic() - begin
+            for name, process in running.items():
+                if process.poll() is not None:
+                    raise RuntimeError(f"{name} ended while it should wait: {process.stderr.read().decode()[-500:]}")
+            for process in running.values():
+                process.kill()
+                process.wait()
+        for name in waiting:
+            if name not in after:
+                raise RuntimeError(f"no request of {name} came through the relay; there were {sorted(after)}")
+            rates = [(now - then) / took for now, then in zip(after[name], before.get(name, [0, 0, 0]))]
+            results.cell("idle", partitions=count, peer=name)["rates"] = [round(rate, 2) for rate in rates]
+        results.save()
+        log(f"idle with {count} partitions")

@@ -1,0 +1,39 @@
+//! Reads a topic with kacrab, pure Rust but for zstd.
+
+use std::time::Duration;
+
+use count::Task;
+use kacrab::common::TopicPartition;
+use kacrab::consumer::Consumer;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut task = Task::from_arguments();
+    let mut consumer = Consumer::from_map([
+        ("bootstrap.servers", task.server.as_str()),
+        ("client.id", "kacrab"),
+        ("check.crcs", "true"),
+        ("enable.auto.commit", "false"),
+        ("auto.offset.reset", "earliest"),
+        ("fetch.max.bytes", &count::FETCH_BYTES.to_string()),
+        ("max.partition.fetch.bytes", &count::PARTITION_BYTES.to_string()),
+        ("fetch.max.wait.ms", &count::WAIT_MS.to_string()),
+        ("fetch.min.bytes", "1"),
+    ])
+    .await?;
+    let partitions: Vec<_> =
+        (0..task.partitions).map(|partition| TopicPartition::new(task.topic.clone(), partition)).collect();
+    consumer.assign(partitions.clone())?;
+    if task.is_idle() {
+        consumer.seek_to_end(&partitions).await?;
+    } else {
+        consumer.seek_to_beginning(&partitions).await?;
+    }
+    while !task.is_done() {
+        let records = consumer.poll(Duration::from_millis(500)).await?;
+        for record in &records {
+            task.record(record.key.as_deref(), record.value.as_deref());
+        }
+    }
+    task.finish()
+}
