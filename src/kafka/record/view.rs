@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::codec::TimestampType;
 use super::legacy;
 use crate::limits;
-use crate::wire::{DecodeError, DecodeFault, Reader};
+use crate::wire::{DecodeError, DecodeFault, Reader, take_short_uvarint, unzigzag32};
 
 /// The decoded records of one batch: one buffer, and what its header says about offsets and timestamps.
 ///
@@ -108,6 +108,44 @@ impl<'a> Iterator for RecordIter<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
+        match self.read_plain() {
+            Some(record) => Some(Ok(record)),
+            None => self.next_of_any_kind(),
+        }
+    }
+}
+
+impl<'a> RecordIter<'a> {
+    /// The next record if it is of the common kind: of a batch, wanted, without headers, every number of at most four bytes. None, and
+    /// nothing consumed, for any other, damage included.
+    #[inline]
+    fn read_plain(&mut self) -> Option<Record<'a>> {
+        let Layout::Batch { base_offset, base_timestamp, append_time } = self.layout else { return None };
+        let left = self.left.checked_sub(1)?;
+        let mut rest = self.reader.rest();
+        let len = take_length(&mut rest)??;
+        let (mut body, rest) = rest.split_at_checked(len)?;
+        // Attributes, of which no bit is in use.
+        body = body.get(1..)?;
+        let timestamp_delta = unzigzag32(take_short_uvarint(&mut body)?);
+        let offset_delta = unzigzag32(take_short_uvarint(&mut body)?);
+        let key = take_nullable(&mut body)?;
+        let value = take_nullable(&mut body)?;
+        let offset = base_offset.checked_add(offset_delta.into())?;
+        if body != [0] || offset_delta < 0 || offset > self.last_offset || offset < self.first_offset {
+            return None;
+        }
+        self.left = left;
+        self.reader.skip_to_last(rest.len());
+        let (timestamp, timestamp_type) = match append_time {
+            Some(time) => (time, TimestampType::LogAppendTime),
+            None => (base_timestamp.wrapping_add(timestamp_delta.into()), TimestampType::CreateTime),
+        };
+        Some(Record { offset, timestamp, timestamp_type, key, value, headers: Headers::default() })
+    }
+
+    #[inline(never)]
+    fn next_of_any_kind(&mut self) -> Option<Result<Record<'a>, DecodeError>> {
         while self.left > 0 {
             self.left = self.left.saturating_sub(1);
             match self.read() {
@@ -126,9 +164,7 @@ impl<'a> Iterator for RecordIter<'a> {
         self.ended = true;
         self.reader.finish("records").err().map(Err)
     }
-}
 
-impl<'a> RecordIter<'a> {
     /// The next record, or `None` when it lies before the wanted offset.
     #[inline]
     fn read(&mut self) -> Result<Option<Record<'a>>, DecodeError> {
@@ -196,6 +232,24 @@ impl<'a> RecordIter<'a> {
             .filter(|offset| delta >= 0 && *offset <= self.last_offset)
             .ok_or_else(|| reader.error(DecodeFault::BadValue(delta), "offset_delta"))
     }
+}
+
+/// A length of at most four bytes, the inner none for null; the outer none for any other.
+#[inline(always)]
+fn take_length(bytes: &mut &[u8]) -> Option<Option<usize>> {
+    match unzigzag32(take_short_uvarint(bytes)?) {
+        -1 => Some(None),
+        len => usize::try_from(len).ok().map(Some),
+    }
+}
+
+/// A key or a value as [`nullable`] reads it, the outer none where that would fail or the length is long.
+#[inline(always)]
+fn take_nullable<'a>(bytes: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
+    let Some(len) = take_length(bytes)? else { return Some(None) };
+    let (content, rest) = bytes.split_at_checked(len)?;
+    *bytes = rest;
+    Some(Some(content))
 }
 
 #[inline]
