@@ -1,7 +1,7 @@
 //! A cursor over bytes from a peer.
 
 use super::error::{DecodeError, DecodeFault};
-use super::varint::{VARINT_BYTES_MAX, VARLONG_BYTES_MAX, take_short_uvarint, unzigzag32, unzigzag64};
+use super::varint::{VARINT_BYTES_MAX, VARLONG_BYTES_MAX, short_uvarint, unzigzag32, unzigzag64};
 
 /// Reads protocol primitives from the front of a slice.
 ///
@@ -167,11 +167,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// As [`take_short_uvarint`].
+    /// As [`short_uvarint`].
     #[inline]
     fn short_uvarint(&mut self) -> Option<u32> {
-        let mut rest = self.buf.get(self.at..)?;
-        let value = take_short_uvarint(&mut rest)?;
+        let (value, rest) = short_uvarint(self.buf.get(self.at..)?)?;
         self.at = self.buf.len().saturating_sub(rest.len());
         Some(value)
     }

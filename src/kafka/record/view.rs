@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::codec::TimestampType;
 use super::legacy;
 use crate::limits;
-use crate::wire::{DecodeError, DecodeFault, Reader, take_short_uvarint, unzigzag32};
+use crate::wire::{DecodeError, DecodeFault, Reader, short_uvarint, unzigzag32};
 
 /// The decoded records of one batch: one buffer, and what its header says about offsets and timestamps.
 ///
@@ -122,15 +122,15 @@ impl<'a> RecordIter<'a> {
     fn read_plain(&mut self) -> Option<Record<'a>> {
         let Layout::Batch { base_offset, base_timestamp, append_time } = self.layout else { return None };
         let left = self.left.checked_sub(1)?;
-        let mut rest = self.reader.rest();
-        let len = take_length(&mut rest)??;
-        let (mut body, rest) = rest.split_at_checked(len)?;
-        // Attributes, of which no bit is in use.
-        body = body.get(1..)?;
-        let timestamp_delta = unzigzag32(take_short_uvarint(&mut body)?);
-        let offset_delta = unzigzag32(take_short_uvarint(&mut body)?);
-        let key = take_nullable(&mut body)?;
-        let value = take_nullable(&mut body)?;
+        let (len, rest) = length(self.reader.rest())?;
+        let (body, rest) = rest.split_at_checked(len?)?;
+        // Behind the attributes, of which no bit is in use.
+        let (timestamp_delta, body) = short_uvarint(body.get(1..)?)?;
+        let timestamp_delta = unzigzag32(timestamp_delta);
+        let (offset_delta, body) = short_uvarint(body)?;
+        let offset_delta = unzigzag32(offset_delta);
+        let (key, body) = content(body)?;
+        let (value, body) = content(body)?;
         let offset = base_offset.checked_add(offset_delta.into())?;
         if body != [0] || offset_delta < 0 || offset > self.last_offset || offset < self.first_offset {
             return None;
@@ -234,22 +234,25 @@ impl<'a> RecordIter<'a> {
     }
 }
 
-/// A length of at most four bytes, the inner none for null; the outer none for any other.
+/// A length of at most four bytes, none for null, and what follows; none in all for any other.
 #[inline(always)]
-fn take_length(bytes: &mut &[u8]) -> Option<Option<usize>> {
-    match unzigzag32(take_short_uvarint(bytes)?) {
-        -1 => Some(None),
-        len => usize::try_from(len).ok().map(Some),
+fn length(bytes: &[u8]) -> Option<(Option<usize>, &[u8])> {
+    let (coded, rest) = short_uvarint(bytes)?;
+    // Zigzag: even numbers are twice the length, and 1 is -1.
+    match coded {
+        1 => Some((None, rest)),
+        _ if coded & 1 == 0 => Some((Some((coded >> 1) as usize), rest)),
+        _ => None,
     }
 }
 
-/// A key or a value as [`nullable`] reads it, the outer none where that would fail or the length is long.
+/// A key or a value as [`nullable`] reads it, and what follows; none in all where that would fail or the length is long.
 #[inline(always)]
-fn take_nullable<'a>(bytes: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
-    let Some(len) = take_length(bytes)? else { return Some(None) };
-    let (content, rest) = bytes.split_at_checked(len)?;
-    *bytes = rest;
-    Some(Some(content))
+fn content(bytes: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
+    match length(bytes)? {
+        (None, rest) => Some((None, rest)),
+        (Some(len), rest) => rest.split_at_checked(len).map(|(content, rest)| (Some(content), rest)),
+    }
 }
 
 #[inline]

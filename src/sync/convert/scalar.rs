@@ -430,7 +430,7 @@ mod tests {
         assert_eq!(cell("string", text("")), Ok(Value::text("")));
         assert_eq!(cell("string", Scalar::Null), Ok(Value::Null));
         for number in [-7, 0, 9, 10, 12_345_678_901, i64::MAX, i64::MIN] {
-            assert_eq!(cell("string", Scalar::Long(number)), Ok(Value::text(&number.to_string())));
+            assert_eq!(cell("string", Scalar::Long(number)), Ok(Value::text(number.to_string())));
         }
         assert_eq!(cell("string", Scalar::Double(1e21)), Ok(Value::text("1000000000000000000000")));
         assert_eq!(cell("string", Scalar::Float(0.1)), Ok(Value::text("0.1")));
