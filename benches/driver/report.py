@@ -144,17 +144,18 @@ def pipeline_tables(results):
 GROWTH = {
     "records": ("records, one partition, lz4", "per million records"),
     "partitions": ("partitions of 200 records each", "per 1,000 partitions"),
-    "brokers": ("brokers, 6 partitions", "per broker"),
+    "brokers": ("brokers, 6 partitions, the same records", "per million records"),
     "columns": ("columns, through `forebay run`", "per column"),
 }
-PER = {"records": 1e6, "partitions": 1e3, "brokers": 1, "columns": 1}
+PER = {"records": 1e6, "partitions": 1e3, "columns": 1}
 
 
 def growth_lines(results, kind):
     """Size, CPU without that of an empty topic, of each step."""
     cells = [cell for cell in results.part("growth") if cell["kind"] == kind and cell.get("runs")]
     base = next((value(cell, 0) for cell in cells if cell["n"] == 0), 0)
-    return base, sorted((cell["n"], value(cell, 0), value(cell, 1), value(cell, 2)) for cell in cells if cell["n"] > 0)
+    sizes = sorted((cell for cell in cells if cell["n"] > 0), key=lambda cell: cell["n"])
+    return base, [(cell["n"], *(value(cell, index) for index in range(3)), cell.get("records") or 1) for cell in sizes]
 
 
 def exponent(points):
@@ -172,10 +173,11 @@ def growth_tables(results):
         if not lines:
             continue
         rows = [
-            [f"{n:,}", figure(cpu, 3), figure((cpu - base) / n * PER[kind], 4), figure(wall, 2), figure(memory, 1)]
-            for n, cpu, wall, memory in lines
+            [f"{n:,}", figure(cpu, 3), figure((cpu - base) / (n if kind in PER else records) * PER.get(kind, 1e6), 4), figure(wall, 2),
+             figure(memory, 1)]
+            for n, cpu, wall, memory, records in lines
         ]
-        slope = exponent([(n, cpu - base) for n, cpu, _, _ in lines])
+        slope = exponent([(n, cpu - base) for n, cpu, *_ in lines])
         note = f"Exponent {slope:.2f}" if slope is not None else "No exponent"
         note += f"; {base:.3f} CPU s of an empty topic taken off." if base else "."
         yield f"#### Growth with {title}\n\n" + table(["", "CPU s", f"CPU s {per}", "wall s", "peak MB"], rows) + f"\n\n{note}"
@@ -206,7 +208,7 @@ def targets(results):
     yield from pipeline_targets(results)
     for kind, least, title in [("records", 1e5, "CPU per record"), ("partitions", 100, "CPU per partition")]:
         base, lines = growth_lines(results, kind)
-        each = [(cpu - base) / n for n, cpu, _, _ in lines if n >= least]
+        each = [(cpu - base) / n for n, cpu, *_ in lines if n >= least]
         if len(each) > 1:
             spread = (max(each) / min(each) - 1) * 100 if min(each) > 0 else math.inf
             first, last = (f"{n:,}" for n in (min(n for n, *_ in lines if n >= least), max(n for n, *_ in lines)))
