@@ -63,7 +63,11 @@ def wire(kafka, names, topics, results, size, log):
             if cell.get("failed"):
                 continue
             with Relay(kafka) as relay:
-                measure.count(peers.read(name, kafka.relayed, topic, 1, records), (records, size_bytes))
+                try:
+                    measure.count(peers.read(name, kafka.relayed, topic, 1, records), (records, size_bytes))
+                except RuntimeError as error:
+                    log(f"{name} on {topic} through the relay: {error}")
+                    continue
                 taken = relay.taken().values()
             cell["wire"] = [sum(count[index] for count in taken) for index in (0, 1, 2)]
         log(f"counted the wire of {topic}")
