@@ -9,7 +9,8 @@ from .peers import NAMES
 
 # Issue's word for it: forebay's CPU per record against the best other client's of the column.
 CPU_TARGETS = {"none": 0.75, "lz4": 0.75, "snappy": 0.7, "gzip": 0.6, "zstd": 1.0}
-PIPELINES = {"forebay": "forebay run", "java": "Java: KafkaConsumer + TableTunnel", "python": "Python: confluent-kafka + PyODPS"}
+PIPELINES = {"forebay": "forebay run", "java": "Java: Kafka 4.4.0 + odps-sdk 0.53.2",
+             "python": "Python: confluent-kafka 2.16.1 + PyODPS 0.13.2"}
 BEGIN, END = "<!-- compare: begin -->", "<!-- compare: end -->"
 
 
@@ -235,7 +236,7 @@ def told(numbers, unit):
 def about(results):
     for part, made in results.data["about"].items():
         yield (f"- {part}: `{made['command']}` on {made['date']}, commit {made['commit']}: {made['cores']} cores ({made['cpu']}), "
-               f"{made['memory_gib']} GiB, Linux {made['kernel']}, {made['rust']}; load {made['load']:.1f} at its end; {made['minutes']} minutes")
+               f"{made['memory_gib']} GiB, Linux {made['kernel']}, {made.get('tools', '')}; load {made['load']:.1f} at its end; {made['minutes']} minutes")
 
 
 def sections(results):
