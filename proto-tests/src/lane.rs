@@ -122,6 +122,7 @@ pub struct Lane {
     misfits: BTreeMap<(i32, i64), String>,
     written: u64,
     padding: String,
+    only: Option<u16>,
     agents: usize,
 }
 
@@ -204,6 +205,7 @@ topic = "{name}.dead"
             misfits: BTreeMap::new(),
             written: 0,
             padding: String::new(),
+            only: None,
             agents: 0,
         }
     }
@@ -234,19 +236,19 @@ topic = "{name}.dead"
         Agent { server: Server::start(&format!("agent {}", self.agents), command, &log), host }
     }
 
-    /// Writes `count` records over all partitions, every `misfit`-th of which does not fit the table, and enters each into the
+    /// Writes `count` records over all partitions, unless [`Lane::write_only_to`] says otherwise, every `misfit`-th of which does not fit the table, and enters each into the
     /// ledger once the broker has acknowledged it.
     pub fn produce(&mut self, count: u64, misfit: u64) {
         let (first, partitions) = (self.written, u64::from(self.partitions));
         self.written += count;
-        let (producer, topic, padding) = (&self.producer, &self.name, &self.padding);
+        let (producer, topic, padding, only) = (&self.producer, &self.name, &self.padding, self.only);
         let acknowledged: Vec<(i32, i64, String, bool)> = self.runtime.block_on(async {
             let mut out = Vec::new();
             for n in first..first + count {
                 let bad = misfit > 0 && n % misfit == misfit - 1;
                 let value =
                     if bad { format!("{{\"n\":\"no {n}\"}}{padding}") } else { format!("{{\"n\":{n}}}{padding}") };
-                let partition = i32::try_from(n % partitions).expect("few partitions");
+                let partition = i32::try_from(only.map_or(n % partitions, u64::from)).expect("few partitions");
                 let record = ProducerRecord::new(topic.as_str()).value(value.clone()).partition(partition);
                 out.push((producer.send(record).await.expect("it is taken"), value, bad));
             }
@@ -262,6 +264,11 @@ topic = "{name}.dead"
             let before = ledger.insert((partition, offset), value);
             assert_eq!(before, None, "the ledger has partition {partition} offset {offset} twice");
         }
+    }
+
+    /// All records go to this partition from now on.
+    pub const fn write_only_to(&mut self, partition: u16) {
+        self.only = Some(partition);
     }
 
     /// How many bytes one value has from now on, at least.

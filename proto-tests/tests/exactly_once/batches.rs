@@ -47,3 +47,18 @@ fn a_range_that_is_lost_half_way_ends_one_partition() {
     assert_eq!(lane.offsets().0.get(&0), Some(&0), "the partition that lost records has moved");
     assert_eq!(lane.rows_in_table(), 55);
 }
+
+/// Partitions that have nothing to read hold up no other, batch after batch.
+#[test]
+fn a_quiet_partition_holds_up_no_other() {
+    let site = Site::shared(Version::V4_4_0);
+    let mut lane = Lane::new(&site, &Plan::new("quiet", 3));
+    lane.write_only_to(1);
+    let mut agent = lane.start_agent(&[]);
+    for _ in 0..4 {
+        lane.produce(10, 0);
+        lane.wait_for_all("the records of the one partition that has any", &mut agent);
+    }
+    agent.terminate();
+    lane.judge();
+}

@@ -50,7 +50,7 @@ fn three_agents(protocol: &str) {
     let site = Site::shared(Version::V4_4_0);
     let rows = (records / 50).clamp(200, 20_000);
     let limits = format!("commit_every = {{ rows = {rows}, time = \"500ms\" }}");
-    let name = format!("crowd-{protocol}");
+    let name = format!("crowd_{protocol}");
     let mut lane = Lane::new(&site, &Plan { limits: &limits, protocol, ..Plan::new(&name, 10) });
     let mut agents: Vec<_> = (0..3).map(|_| lane.start_agent(&[])).collect();
     let begun = Instant::now();

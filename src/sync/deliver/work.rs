@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::evidence::look;
 use super::settle::{ask, commit, post};
-use super::write::write;
+use super::write::{FirstSeen, write};
 use super::{Job, initial};
 use crate::kafka::{Generation, GroupCommitter};
 use crate::sync::crash::crash_point;
@@ -50,7 +50,11 @@ pub(super) struct Work {
     /// Offset commits whose answers are not there yet.
     commits: usize,
     started: Instant,
-    drain: watch::Sender<bool>,
+    /// Set while a batch that still waits for records is to come back: it is drained, or others wait for it.
+    recall: watch::Sender<bool>,
+    draining: bool,
+    /// When the first of the records that no batch has taken yet was seen.
+    first_seen: FirstSeen,
 }
 
 impl Work {
@@ -69,7 +73,9 @@ impl Work {
             arrived: Vec::new(),
             commits: 0,
             started: Instant::now(),
-            drain: watch::Sender::new(false),
+            recall: watch::Sender::new(false),
+            draining: false,
+            first_seen: FirstSeen::default(),
         }
     }
 
@@ -80,7 +86,8 @@ impl Work {
     /// Begins nothing more.
     pub(super) fn drain(&mut self) {
         self.delivery.handle_drain();
-        self.drain.send_replace(true);
+        self.draining = true;
+        self.recall.send_replace(true);
     }
 
     pub(super) fn is_quiet(&self) -> bool {
@@ -128,6 +135,8 @@ impl Work {
         while let Some(order) = self.delivery.poll_order(now) {
             self.carry_out(order);
         }
+        let recall = self.draining || self.delivery.is_held_up();
+        self.recall.send_if_modified(|now| std::mem::replace(now, recall) != recall);
         while let Some(event) = self.delivery.poll_event() {
             tell(&self.job, &event);
         }
@@ -202,9 +211,11 @@ impl Work {
                 });
             }
             Order::Write(order) => {
-                let (batch, drain) = (order.batch, self.drain.subscribe());
+                // It takes all that is idle, so nothing waits for it yet.
+                self.recall.send_replace(self.draining);
+                let (batch, recall, first_seen) = (order.batch, self.recall.subscribe(), self.first_seen.clone());
                 self.tasks.spawn(async move {
-                    match write(&job, &order, drain).await {
+                    match write(&job, &order, recall, &first_seen).await {
                         Ok(outcome) => Done::Written(batch, outcome),
                         Err(error) => Done::Fatal(error),
                     }

@@ -1,7 +1,7 @@
 //! One batch: which ranges it takes, and its rows on their way into upload sessions. Nothing is committed here.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
@@ -32,11 +32,27 @@ use crate::tunnel::session::RetryPolicy;
 /// How often the log's ends are asked for while there is nothing to read.
 const POLL_EVERY: Duration = Duration::from_secs(1);
 
+/// When the first of the records that wait for a batch was seen; none while there are none. It outlives a batch that comes back
+/// without having read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FirstSeen(Arc<Mutex<Option<Instant>>>);
+
+impl FirstSeen {
+    fn or_now(&self) -> Instant {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now)
+    }
+
+    fn clear(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
 /// Carries out an order to write. The outer error ends the job.
 pub(super) async fn write(
     job: &Arc<Job>,
     order: &WriteOrder,
-    drain: watch::Receiver<bool>,
+    recall: watch::Receiver<bool>,
+    first_seen: &FirstSeen,
 ) -> Result<Result<Written, WriteFailure>, RunError> {
     let outcome = match &order.rebuild {
         Some(rebuild) => {
@@ -44,7 +60,7 @@ pub(super) async fn write(
             crash_point("rebuild");
             upload(job, ranges(&order.from, &rebuild.until), Some(only)).await
         }
-        None => fresh(job, &order.from, drain).await,
+        None => fresh(job, &order.from, recall, first_seen).await,
     };
     match outcome {
         Ok(outcome) => Ok(outcome),
@@ -61,9 +77,10 @@ pub(super) async fn write(
 async fn fresh(
     job: &Arc<Job>,
     from: &BTreeMap<i32, i64>,
-    drain: watch::Receiver<bool>,
+    recall: watch::Receiver<bool>,
+    first_seen: &FirstSeen,
 ) -> Result<Result<Written, WriteFailure>, RunError> {
-    let found = wait_for_records(job, from, drain).await?;
+    let found = wait_for_records(job, from, recall, first_seen).await?;
     crash_point("read");
     let mut ends = match found {
         Ok(Some(ends)) => ends,
@@ -109,15 +126,15 @@ fn halve(from: &BTreeMap<i32, i64>, ends: &mut BTreeMap<i32, i64>) {
 
 type Ends = Result<Option<BTreeMap<i32, i64>>, WriteFailure>;
 
-/// Where the batch ends, once there is enough to read or the first record is old enough; none when it is drained.
+/// Where the batch ends, once there is enough to read or the first record is old enough; none when it is called back.
 async fn wait_for_records(
     job: &Job,
     from: &BTreeMap<i32, i64>,
-    mut drain: watch::Receiver<bool>,
+    mut recall: watch::Receiver<bool>,
+    first_seen: &FirstSeen,
 ) -> Result<Ends, RunError> {
     let topic = &job.spec.reader.topic;
     let isolation = isolation(&job.spec);
-    let mut first_seen: Option<Instant> = None;
     let list = async |at: OffsetAt| {
         let wanted: Vec<_> = from.keys().map(|partition| (*partition, at)).collect();
         job.client.list_offsets(topic, &wanted, isolation).await.map_err(|error| kafka_failure(&error))
@@ -133,7 +150,7 @@ async fn wait_for_records(
         }
     }
     loop {
-        if *drain.borrow_and_update() {
+        if *recall.borrow_and_update() {
             return Ok(Ok(None));
         }
         let latest = list(OffsetAt::Latest).await?;
@@ -156,11 +173,13 @@ async fn wait_for_records(
         }));
         let mut wait = POLL_EVERY;
         if all == 0 {
+            first_seen.clear();
             job.status.reading(Reading::CaughtUp, wall_clock());
         } else {
-            let since = *first_seen.get_or_insert_with(Instant::now);
+            let since = first_seen.or_now();
             let rows = job.rows_of_a_batch();
             if all >= rows || since.elapsed() >= job.batch_age {
+                first_seen.clear();
                 return Ok(Ok(Some(share(from, &backlog, rows))));
             }
             let left = job.batch_age.saturating_sub(since.elapsed());
@@ -169,7 +188,7 @@ async fn wait_for_records(
         }
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            changed = drain.changed() => if changed.is_err() { return Ok(Ok(None)) },
+            changed = recall.changed() => if changed.is_err() { return Ok(Ok(None)) },
         }
     }
 }

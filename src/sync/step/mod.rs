@@ -197,6 +197,16 @@ impl Delivery {
         self.over.is_some() || (self.batches.is_empty() && self.commits.is_empty() && self.fetch == Fetch::Done)
     }
 
+    /// Whether something waits for the batch that is being written: partitions that have become idle since, or sessions to be written
+    /// again. A first writing that has found nothing to read yet is then to come back as it is ([`Written`] without ends), and the
+    /// next one takes all: what it waits for may never come, while others have records.
+    pub fn is_held_up(&self) -> bool {
+        let phases = |wanted: Phase| self.batches.values().filter(move |batch| batch.phase == wanted);
+        let is_idle = |state: &Partition| state.place == Place::Idle && state.written_at.is_some();
+        phases(Phase::Writing).any(|batch| batch.rebuild.is_none())
+            && (phases(Phase::Write).next().is_some() || self.partitions.values().any(is_idle))
+    }
+
     /// What a write of offsets that is out does.
     pub fn step_of(&self, id: CommitId) -> Option<Step> {
         Some(match self.commits.get(&id)? {

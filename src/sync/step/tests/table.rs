@@ -298,3 +298,27 @@ fn a_batch_that_comes_back_with_other_ranges_is_refused() {
     delivery.handle_written(batch, Written { ends: BTreeMap::from([(0, 4)]), sessions: vec![session("", "u")] });
     assert!(matches!(halted(&delivery), Some(HaltCause::Bug(_))));
 }
+
+#[test]
+fn a_batch_without_records_is_called_back_for_what_waits_for_it() {
+    let mut delivery = Delivery::new(options(), 3, [0, 1]);
+    assert_eq!(delivery.poll_order(0), Some(Order::FetchOffsets));
+    delivery.handle_offsets(0, Some(BTreeMap::from([(0, stored(5, "")), (1, stored(8, ""))])));
+    let both = write_order(&mut delivery, 0);
+    assert!(!delivery.is_held_up());
+    // Only partition 0 has records; the other is taken by the next batch at once, and waits for some.
+    let ends = BTreeMap::from([(0, 9), (1, 8)]);
+    delivery.handle_written(both, Written { ends, sessions: Vec::new() });
+    let advance = commit_order(&mut delivery, 0);
+    let quiet = write_order(&mut delivery, 0);
+    assert!(!delivery.is_held_up());
+    delivery.handle_committed(0, advance.id, CommitOutcome::Acknowledged);
+    assert_eq!(delivery.poll_order(0), None);
+    assert!(delivery.is_held_up());
+    delivery.handle_written(quiet, Written { ends: BTreeMap::new(), sessions: Vec::new() });
+    match delivery.poll_order(0) {
+        Some(Order::Write(order)) => assert_eq!(order.from, BTreeMap::from([(0, 9), (1, 8)])),
+        other => panic!("{other:?}"),
+    }
+    assert!(!delivery.is_held_up());
+}
