@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(180);
 const PROGRAM_VARIABLE: &str = "FOREBAY_PROGRAM";
 
 /// Variables of the machine that would reach into a job.
-const FOREIGN: [&str; 14] = [
+const FOREIGN: [&str; 16] = [
     "ODPS_PROJECT_NAME",
     "ODPS_ENDPOINT",
     "ODPS_TUNNEL_ENDPOINT",
@@ -32,6 +32,8 @@ const FOREIGN: [&str; 14] = [
     "FOREBAY_HTTP",
     "FOREBAY_CONTROL",
     "FOREBAY_GMOND",
+    "FOREBAY_HTTP_TOKEN_FILE",
+    "FOREBAY_METRICS_COMPAT",
 ];
 
 /// A `forebay` command line without its arguments, in the folder of `scratch` and without variables that would reach into

@@ -1,14 +1,15 @@
-//! The agent's control socket: what changes something goes over it, and over nothing else.
+//! Orders to a running agent, and its control socket, over which they come.
 //!
-//! A Unix socket rather than a token over TCP: the kernel says who calls, no secret has to be made, kept and sent, and nothing that
-//! reaches the agent's network can pause a job. The file is for its owner alone (mode 0600), and only that user and root are heard.
-//! One line is one order, `pause JOB` or `resume JOB`, `reload`, `jobs`; the answer is one line of JSON.
+//! A Unix socket: the kernel says who calls, no secret has to be made, kept and sent, and nothing that reaches the agent's network can
+//! pause a job. The file is for its owner alone (mode 0600), and only that user and root are heard. One line is one order
+//! ([`ORDERS`]); the answer is one line of JSON. Where only HTTP gets through, `token.rs` lets two of the orders in.
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use log::LevelFilter;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
@@ -21,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Callers at a time.
 const CALLERS_MAX: usize = 8;
 
+/// What an order may be.
+pub const ORDERS: &str = "pause JOB, resume JOB, reload, drain, log-level LEVEL, config [JOB]";
+
 /// What is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
@@ -30,6 +34,33 @@ pub enum Order {
     Resume(String),
     /// The jobs are read again, as after SIGHUP.
     Reload,
+    /// All jobs are drained, and the agent ends, as after SIGTERM.
+    Drain,
+    /// So much is logged from here on.
+    LogLevel(LevelFilter),
+    /// What a job is made of, or all of them, without secrets.
+    Config(Option<String>),
+}
+
+/// Where orders are given. Clones give them to the same agent.
+#[derive(Clone, Debug)]
+pub struct Orders(mpsc::Sender<Asked>);
+
+impl Orders {
+    /// For whoever gives orders, and for the agent.
+    pub fn new() -> (Self, mpsc::Receiver<Asked>) {
+        let (sender, orders) = mpsc::channel(CALLERS_MAX);
+        (Self(sender), orders)
+    }
+
+    /// Gives an order, and waits for what has come of it, in words.
+    pub(super) async fn give(&self, order: Order) -> Result<String, String> {
+        let (answer, answered) = oneshot::channel();
+        match self.0.send(Asked { order, answer }).await {
+            Ok(()) => answered.await.unwrap_or_else(|_| Err("the agent is stopping".to_owned())),
+            Err(_) => Err("the agent is stopping".to_owned()),
+        }
+    }
 }
 
 /// An order and where its answer goes.
@@ -50,7 +81,13 @@ impl Order {
             ("pause", job) if !job.is_empty() => Ok(Self::Pause(job.to_owned())),
             ("resume", job) if !job.is_empty() => Ok(Self::Resume(job.to_owned())),
             ("reload", "") => Ok(Self::Reload),
-            _ => Err("an order is: pause JOB, resume JOB, or reload".to_owned()),
+            ("drain", "") => Ok(Self::Drain),
+            ("log-level", level) => match level.parse() {
+                Ok(level) => Ok(Self::LogLevel(level)),
+                Err(_) => Err("a level is off, error, warn, info, debug or trace".to_owned()),
+            },
+            ("config", job) => Ok(Self::Config((!job.is_empty()).then(|| job.to_owned()))),
+            _ => Err(format!("an order is one of: {ORDERS}")),
         }
     }
 }
@@ -59,7 +96,6 @@ impl Order {
 #[derive(Debug)]
 pub struct Control {
     path: PathBuf,
-    orders: mpsc::Receiver<Asked>,
     task: JoinHandle<()>,
 }
 
@@ -71,11 +107,11 @@ impl Drop for Control {
 }
 
 impl Control {
-    /// Listens at `path`. A socket that nobody answers at any more is replaced; any other file stays.
+    /// Listens at `path`, and gives on what is ordered there. A socket that nobody answers at any more is replaced; any other file stays.
     ///
     /// # Errors
     /// As the system has them; an address in use when another agent answers there.
-    pub fn listen(path: &Path) -> io::Result<Self> {
+    pub fn listen(path: &Path, orders: Orders) -> io::Result<Self> {
         if let Ok(known) = std::fs::symlink_metadata(path) {
             let is_left = known.file_type().is_socket() && std::os::unix::net::UnixStream::connect(path).is_err();
             if !is_left {
@@ -89,17 +125,11 @@ impl Control {
         let listener = UnixListener::bind(path)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
         let owner = std::fs::metadata(path)?.uid();
-        let (sender, orders) = mpsc::channel(CALLERS_MAX);
-        Ok(Self { path: path.to_owned(), orders, task: tokio::spawn(accept(listener, owner, sender)) })
-    }
-
-    /// The next order.
-    pub async fn next(&mut self) -> Option<Asked> {
-        self.orders.recv().await
+        Ok(Self { path: path.to_owned(), task: tokio::spawn(accept(listener, owner, orders)) })
     }
 }
 
-async fn accept(listener: UnixListener, owner: u32, orders: mpsc::Sender<Asked>) {
+async fn accept(listener: UnixListener, owner: u32, orders: Orders) {
     let mut callers = JoinSet::new();
     loop {
         while callers.len() >= CALLERS_MAX {
@@ -116,17 +146,11 @@ async fn accept(listener: UnixListener, owner: u32, orders: mpsc::Sender<Asked>)
     }
 }
 
-async fn hear(mut stream: UnixStream, orders: mpsc::Sender<Asked>) {
+async fn hear(mut stream: UnixStream, orders: Orders) {
     let Ok(Some(line)) = tokio::time::timeout(PATIENCE, read_line(&mut stream)).await else { return };
     let outcome = match Order::parse(&line) {
         Err(error) => Err(error),
-        Ok(order) => {
-            let (answer, answered) = oneshot::channel();
-            match orders.send(Asked { order, answer }).await {
-                Ok(()) => answered.await.unwrap_or_else(|_| Err("the agent is stopping".to_owned())),
-                Err(_) => Err("the agent is stopping".to_owned()),
-            }
-        }
+        Ok(order) => orders.give(order).await,
     };
     let (ok, text) = match outcome {
         Ok(text) => (true, text),
@@ -159,7 +183,11 @@ mod tests {
         assert_eq!(Order::parse("pause orders to go\r"), Ok(Order::Pause("orders to go".to_owned())));
         assert_eq!(Order::parse(" resume  x "), Ok(Order::Resume("x".to_owned())));
         assert_eq!(Order::parse("reload"), Ok(Order::Reload));
-        for line in ["", "pause", "pause ", "reload x", "stop x", "PAUSE x"] {
+        assert_eq!(Order::parse("drain"), Ok(Order::Drain));
+        assert_eq!(Order::parse("log-level Debug"), Ok(Order::LogLevel(LevelFilter::Debug)));
+        assert_eq!(Order::parse("config"), Ok(Order::Config(None)));
+        assert_eq!(Order::parse("config a b"), Ok(Order::Config(Some("a b".to_owned()))));
+        for line in ["", "pause", "pause ", "reload x", "stop x", "PAUSE x", "drain x", "log-level", "log-level loud"] {
             assert!(Order::parse(line).is_err(), "{line}");
         }
     }

@@ -34,6 +34,12 @@ impl Statuses {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The one job of a run.
+    pub fn of(status: &Arc<JobStatus>) -> Self {
+        let one = BTreeMap::from([(status.facts().name.clone(), Arc::clone(status))]);
+        Self(Arc::new(Mutex::new(one)))
+    }
+
     /// All of them, by name.
     pub fn all(&self) -> Vec<Arc<JobStatus>> {
         self.jobs().values().cloned().collect()
@@ -162,6 +168,22 @@ impl Jobs {
             self.start(spec);
         }
         Ok(format!("job {name} goes on"))
+    }
+
+    /// What a job is made of, or each of them, without secrets.
+    ///
+    /// # Errors
+    /// In words, where there is no such job.
+    pub fn config(&self, name: Option<&str>) -> Result<String, String> {
+        let running = self.running.iter().map(|(name, running)| (name, &running.spec));
+        // What waits is what will run.
+        let specs: BTreeMap<&String, &JobSpec> = running.chain(&self.paused).chain(&self.waiting).collect();
+        let wanted = specs.iter().filter(|(known, _)| name.is_none_or(|name| name == known.as_str()));
+        let all: Vec<String> = wanted.map(|(name, spec)| format!("job {name}\n{}", spec.redacted_json)).collect();
+        match name {
+            Some(name) if all.is_empty() => Err(format!("no job \"{name}\" runs here")),
+            _ => Ok(all.join("\n")),
+        }
     }
 
     /// Drains all of them, for good.

@@ -36,7 +36,7 @@ pub enum LogFormat {
 
 /// Starts logging to standard error. A second call in a process has no effect: the first logger stays.
 pub fn start(level: LevelFilter, format: LogFormat) {
-    if log::set_boxed_logger(Box::new(StderrLog { level, format })).is_ok() {
+    if log::set_boxed_logger(Box::new(StderrLog { format })).is_ok() {
         log::set_max_level(level);
         IS_TEXT.store(format == LogFormat::Text, Relaxed);
     }
@@ -67,18 +67,12 @@ pub fn shifted(base: LevelFilter, steps: i32) -> LevelFilter {
 
 #[derive(Debug)]
 struct StderrLog {
-    level: LevelFilter,
     format: LogFormat,
 }
 
 impl Log for StderrLog {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        let most = if is_ours(metadata.target()) || self.level == LevelFilter::Trace {
-            self.level
-        } else {
-            self.level.min(LevelFilter::Warn)
-        };
-        metadata.level() <= most
+        is_logged(log::max_level(), metadata)
     }
 
     fn log(&self, record: &Record<'_>) {
@@ -104,6 +98,11 @@ impl Log for StderrLog {
     fn flush(&self) {
         drop(std::io::stderr().lock().flush());
     }
+}
+
+fn is_logged(level: LevelFilter, metadata: &Metadata<'_>) -> bool {
+    let all = is_ours(metadata.target()) || level == LevelFilter::Trace;
+    metadata.level() <= if all { level } else { level.min(LevelFilter::Warn) }
 }
 
 fn is_ours(target: &str) -> bool {
@@ -178,8 +177,7 @@ mod tests {
     #[test]
     fn other_crates_speak_from_warn_on() {
         let enabled = |level: LevelFilter, target: &str, of: Level| {
-            let log = StderrLog { level, format: LogFormat::Text };
-            log.enabled(&Metadata::builder().target(target).level(of).build())
+            is_logged(level, &Metadata::builder().target(target).level(of).build())
         };
         assert!(enabled(LevelFilter::Info, "forebay::sync", Level::Info));
         assert!(!enabled(LevelFilter::Info, "forebay::sync", Level::Debug));

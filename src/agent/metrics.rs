@@ -86,6 +86,43 @@ pub(super) fn render(of: &Sources<'_>) -> String {
     text.0
 }
 
+/// What dashboards and autoscalers made for danielqsj/kafka_exporter look for, of the partitions that these jobs read.
+pub(super) fn as_kafka_exporter(jobs: &[(JobView, Vec<PartitionView>)]) -> String {
+    type Family = (&'static str, &'static str, bool, OfPartition);
+    let families: [Family; 4] = [
+        ("kafka_topic_partition_current_offset", "Current Offset of a Broker at Topic/Partition", false, |p| {
+            unsigned(p.end)
+        }),
+        ("kafka_topic_partition_oldest_offset", "Oldest Offset of a Broker at Topic/Partition", false, |p| {
+            unsigned(p.log_start)
+        }),
+        ("kafka_consumergroup_current_offset", "Current Offset of a ConsumerGroup at Topic/Partition", true, |p| {
+            unsigned(p.committed)
+        }),
+        ("kafka_consumergroup_lag", "Current Approximate Lag of a ConsumerGroup at Topic/Partition", true, |p| p.lag),
+    ];
+    let mut text = Text::default();
+    for (name, help, is_of_group, value) in families {
+        text.family(name, "gauge", help);
+        // Two jobs may read one topic; a sample is there once.
+        let mut told = std::collections::BTreeSet::new();
+        for (job, partition) in jobs.iter().flat_map(|(job, partitions)| partitions.iter().map(move |p| (job, p))) {
+            let group = if is_of_group { job.group_id.as_str() } else { "" };
+            let Some(value) = value(partition).filter(|_| told.insert((group, &job.topic, partition.partition))) else {
+                continue;
+            };
+            let number = partition.partition.to_string();
+            let labels = [("consumergroup", group), ("partition", &number), ("topic", &job.topic)];
+            text.sample(name, labels.get(usize::from(!is_of_group)..).unwrap_or_default(), value);
+        }
+    }
+    text.0
+}
+
+fn unsigned(offset: Option<i64>) -> Option<u64> {
+    offset.and_then(|offset| u64::try_from(offset).ok())
+}
+
 /// A number of a partition.
 type OfPartition = fn(&PartitionView) -> Option<u64>;
 

@@ -5,6 +5,7 @@ pub mod events;
 pub mod gmond;
 mod http;
 pub mod jobs;
+pub mod keys;
 pub mod logging;
 mod metrics;
 pub mod process;
@@ -12,5 +13,6 @@ pub mod served;
 pub mod site;
 pub mod systemd;
 pub mod terminal;
+pub mod token;
 
 pub use http::ask;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+use super::control::{Order, Orders};
 use super::events::Event;
 use super::gmond::Gauge;
 use super::http::{Response, Serve};
@@ -14,6 +15,7 @@ use super::jobs::Statuses;
 use super::logging;
 use super::metrics::{self, Sources};
 use super::process::ProcessView;
+use super::token::TokenFile;
 use crate::sync::status::{ClusterView, HealthWord, JobView, Now, PartitionView};
 
 /// How old the loop's last turn may be; it turns every second.
@@ -112,6 +114,10 @@ pub struct Site {
     started_ms: i64,
     host: String,
     page_policy: String,
+    /// Who may give orders, and where they go.
+    ordered_by: Option<(TokenFile, Orders)>,
+    /// Whether the metrics have the names of kafka_exporter too.
+    has_exporter_names: bool,
     /// When the loop that runs the jobs turned last.
     turned_ms: AtomicI64,
     course: Mutex<Course>,
@@ -141,9 +147,25 @@ impl Site {
             started_ms: wall,
             host: host.trim().to_owned(),
             page_policy: page_policy(),
+            ordered_by: None,
+            has_exporter_names: false,
             turned_ms: AtomicI64::new(wall),
             course: Mutex::new(Course { generation: 1, ..Course::default() }),
         }
+    }
+
+    /// Takes orders from those who have this token.
+    #[must_use]
+    pub fn ordered_by(mut self, token: TokenFile, orders: Orders) -> Self {
+        self.ordered_by = Some((token, orders));
+        self
+    }
+
+    /// Gives the metrics that dashboards of kafka_exporter look for, too.
+    #[must_use]
+    pub const fn with_exporter_names(mut self) -> Self {
+        self.has_exporter_names = true;
+        self
     }
 
     fn course<T>(&self, look: impl FnOnce(&mut Course) -> T) -> T {
@@ -320,7 +342,44 @@ impl Site {
                 jobs: &jobs,
             })
         });
-        Response::of_type("text/plain; version=0.0.4; charset=utf-8", text)
+        let exporter = if self.has_exporter_names { metrics::as_kafka_exporter(&jobs) } else { String::new() };
+        Response::of_type("text/plain; version=0.0.4; charset=utf-8", text + &exporter)
+    }
+
+    /// Pauses or resumes a job, for those who have the token.
+    async fn order(&self, path: &[&str], bearer: Option<&str>) -> Response {
+        let ["api", "v1", "jobs", name, word] = path else { return nothing() };
+        let Some((token, orders)) = &self.ordered_by else {
+            let text =
+                "orders are not taken here; start the agent with --http-token-file FILE, or use its control socket";
+            return Response::problem(405, text).with_header("Allow", "GET, HEAD");
+        };
+        let refused = |text: &str, challenge: &str| {
+            Response::problem(401, text).with_header("WWW-Authenticate", format!("Bearer realm=\"forebay\"{challenge}"))
+        };
+        match bearer.map(|bearer| token.is(bearer)) {
+            None => {
+                return refused(
+                    "give the token: Authorization: Bearer TOKEN (the agent's --http-token-file has it)",
+                    "",
+                );
+            }
+            Some(Ok(true)) => {}
+            Some(Ok(false)) => return refused("this is not the token of this agent", ", error=\"invalid_token\""),
+            Some(Err(error)) => {
+                log::error!("--http-token-file {error}");
+                return Response::problem(503, "the agent cannot read its token; its log says why");
+            }
+        }
+        let name = (*name).to_owned();
+        if self.statuses.get(&name).is_none() {
+            return self.job(&name, &[]);
+        }
+        let order = if *word == "pause" { Order::Pause(name) } else { Order::Resume(name) };
+        match orders.give(order).await {
+            Ok(text) => Response::json(200, &serde_json::json!({ "ok": true, "text": text })),
+            Err(text) => Response::problem(409, &text),
+        }
     }
 
     /// 200 while the loop that runs the jobs turns, whatever Kafka and MaxCompute do.
@@ -399,5 +458,9 @@ impl Serve for Site {
             ["api", "v1", "jobs", name, part @ ..] => self.job(name, part),
             _ => nothing(),
         }
+    }
+
+    async fn post(&self, path: &[&str], bearer: Option<&str>) -> Response {
+        self.order(path, bearer).await
     }
 }

@@ -3,6 +3,7 @@
 //! Log lines go above it: each write takes the line away, writes, and draws it again, under one lock.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::os::fd::AsFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The line as it stands there; empty when there is none.
@@ -14,6 +15,11 @@ const ERASE: &str = "\r\x1b[K";
 /// Whether standard error is a terminal that can be drawn on; `kind` is what `TERM` says.
 pub fn can_draw(kind: Option<&str>) -> bool {
     io::stderr().is_terminal() && kind.is_some_and(|kind| !kind.is_empty() && kind != "dumb")
+}
+
+/// Columns and rows of a terminal, as it says itself; 0 for what it does not know.
+pub fn size(terminal: &impl AsFd) -> (usize, usize) {
+    rustix::termios::tcgetwinsize(terminal).map_or((0, 0), |size| (size.ws_col.into(), size.ws_row.into()))
 }
 
 /// Shows `line` in place of the one before; it is cut to `columns`, since a line that wraps could not be taken away again.

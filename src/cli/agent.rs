@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
 use super::connection::read;
@@ -15,12 +15,13 @@ use super::failure::code;
 use super::job::{Filling, all_files};
 use super::run::{duration, log_job};
 use super::{Failure, out};
-use crate::agent::control::{Asked, Control, Order};
+use crate::agent::control::{Asked, Control, Order, Orders};
 use crate::agent::gmond::Gmond;
 use crate::agent::jobs::{Changes, Jobs};
 use crate::agent::served::{ADDRESS, Served};
 use crate::agent::site::Site;
 use crate::agent::systemd::{self, Told};
+use crate::agent::token::TokenFile;
 use crate::job::{JobSpec, Purpose};
 use crate::sync::deliver::DeliverOptions;
 use crate::sync::status::SAMPLE_MS;
@@ -44,7 +45,16 @@ pub(super) struct AgentArgs {
     #[arg(help_heading = "Agent", long, value_name = "ADDR", env = "FOREBAY_HTTP", help = http_help())]
     http: Option<String>,
 
-    /// Unix socket for `forebay pause` and `forebay resume`, which only this user and root may use
+    /// Lets jobs be paused and resumed over HTTP too, by POST to /api/v1/jobs/NAME/pause and /resume with the token that is in
+    /// this file (Authorization: Bearer TOKEN)
+    #[arg(help_heading = "Agent", long, value_name = "FILE", env = "FOREBAY_HTTP_TOKEN_FILE")]
+    http_token_file: Option<PathBuf>,
+
+    /// Names that /metrics has beside forebay's own: those of kafka_exporter for the lag of groups
+    #[arg(help_heading = "Agent", long, value_name = "OF", env = "FOREBAY_METRICS_COMPAT", value_enum)]
+    metrics_compat: Option<MetricsCompat>,
+
+    /// Unix socket for `forebay pause`, `resume` and `control`, which only this user and root may use
     #[arg(help_heading = "Agent", long, value_name = "PATH", env = "FOREBAY_CONTROL")]
     control: Option<PathBuf>,
 
@@ -55,6 +65,13 @@ pub(super) struct AgentArgs {
     /// Time without progress after which a job is shown as stalled
     #[arg(help_heading = "Agent", long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     stalled_after: Duration,
+}
+
+/// Whose names the metrics have too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum MetricsCompat {
+    /// danielqsj/kafka_exporter
+    KafkaExporter,
 }
 
 fn http_help() -> String {
@@ -71,12 +88,13 @@ impl AgentArgs {
     pub(super) async fn run(self) -> Result<ExitCode, Failure> {
         let jobs = self.load()?;
         let running = Jobs::new(DeliverOptions { drain: self.drain });
-        let site = Arc::new(Site::new(running.statuses(), self.stalled_after));
+        let (orders, ordered) = Orders::new();
+        let site = Arc::new(self.site(&running, &orders)?);
         // Held until the end.
-        let _served = self.serve(&site).await?;
+        let _served = serve(&site, self.http.as_deref()).await?;
         let _gmond = self.tell_gmond(&site).await?;
-        let control = self.listen()?;
-        let outcome = engine::until_ended(|stop| self.supervise(running, jobs, &site, control, stop)).await?;
+        let _control = self.listen(orders)?;
+        let outcome = engine::until_ended(|stop| self.supervise(running, jobs, &site, ordered, stop)).await?;
         match outcome {
             Ok(()) => Ok(ExitCode::SUCCESS),
             Err(Ended::Dropped(code)) => {
@@ -94,26 +112,20 @@ impl AgentArgs {
         }
     }
 
-    /// Puts the site on its address. One that was asked for must be free; the usual one may be another agent's.
-    async fn serve(&self, site: &Arc<Site>) -> Result<Option<Served>, Failure> {
-        if self.http.as_deref().is_some_and(|address| address.eq_ignore_ascii_case("off")) {
-            return Ok(None);
+    /// What is shown, and who may give orders there.
+    fn site(&self, jobs: &Jobs, orders: &Orders) -> Result<Site, Failure> {
+        let mut site = Site::new(jobs.statuses(), self.stalled_after);
+        if let Some(file) = &self.http_token_file {
+            let token = TokenFile::new(file).map_err(|why| {
+                Failure::new(code::CONFIG, format!("--http-token-file {why}"))
+                    .advise("make one that only this user can read: (umask 077; openssl rand -hex 32 > FILE)")
+            })?;
+            site = site.ordered_by(token, orders.clone());
         }
-        let address = self.http.as_deref().unwrap_or(ADDRESS);
-        match Served::start(site, address).await {
-            Ok(served) => {
-                log::info!("status page at http://{}/", served.address());
-                Ok(Some(served))
-            }
-            Err(error) if self.http.is_none() => {
-                log::warn!("no status page: {address}: {error}; another agent of this host may have it (see --http)");
-                Ok(None)
-            }
-            Err(error) => {
-                let failure = Failure::new(code::CONFIG, format!("--http {address}: {error}"));
-                Err(failure.advise("give a free address such as 127.0.0.1:9181, or \"off\""))
-            }
+        if self.metrics_compat.is_some() {
+            site = site.with_exporter_names();
         }
+        Ok(site)
     }
 
     async fn tell_gmond(&self, site: &Arc<Site>) -> Result<Option<Gmond>, Failure> {
@@ -125,9 +137,9 @@ impl AgentArgs {
         Ok(Some(gmond))
     }
 
-    fn listen(&self) -> Result<Option<Control>, Failure> {
+    fn listen(&self, orders: Orders) -> Result<Option<Control>, Failure> {
         let Some(path) = &self.control else { return Ok(None) };
-        let control = Control::listen(path).map_err(|error| {
+        let control = Control::listen(path, orders).map_err(|error| {
             Failure::new(code::CONFIG, format!("--control {}: {error}", path.display()))
                 .advise("give a path in a folder of this user that no other agent has")
         })?;
@@ -156,7 +168,7 @@ impl AgentArgs {
         mut jobs: Jobs,
         first: Vec<JobSpec>,
         site: &Site,
-        mut control: Option<Control>,
+        mut ordered: mpsc::Receiver<Asked>,
         mut stop: watch::Receiver<Option<StopCause>>,
     ) -> Result<(), RunError> {
         let mut hangup = signal(SignalKind::hangup())
@@ -186,12 +198,6 @@ impl AgentArgs {
                     None => std::future::pending().await,
                 }
             };
-            let asked = async {
-                match &mut control {
-                    Some(control) => control.next().await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 ended = jobs.next_ended() => match ended {
                     Some((name, Ok(()))) => log::info!("job {name}: stopped"),
@@ -206,19 +212,27 @@ impl AgentArgs {
                     let cause = *stop.borrow_and_update();
                     if changed.is_err() || cause.is_some() {
                         stopping = true;
-                        systemd::tell(Told::Stopping, "stopping: what is under way comes to its end");
-                        site.draining();
-                        jobs.stop(cause.unwrap_or(StopCause::Terminate));
+                        stop_all(&mut jobs, site, cause.unwrap_or(StopCause::Terminate));
                     }
                 }
                 true = reload, if !stopping => {
                     drop(self.reload_and_tell(&mut jobs, site));
                 }
-                Some(Asked { order, answer }) = asked, if !stopping => {
+                Some(Asked { order, answer }) = ordered.recv(), if !stopping => {
                     let outcome = match order {
                         Order::Pause(job) => jobs.pause(&job),
                         Order::Resume(job) => jobs.resume(&job),
                         Order::Reload => self.reload_and_tell(&mut jobs, site),
+                        Order::LogLevel(level) => {
+                            log::set_max_level(level);
+                            Ok(format!("{level} is logged from here on"))
+                        }
+                        Order::Config(job) => jobs.config(job.as_deref()),
+                        Order::Drain => {
+                            stopping = true;
+                            stop_all(&mut jobs, site, StopCause::Terminate);
+                            Ok("what is under way comes to its end, and the agent ends then".to_owned())
+                        }
                     };
                     log::info!("control: {}", outcome.as_ref().map_or_else(String::as_str, String::as_str));
                     // Whoever asked may be gone.
@@ -259,6 +273,35 @@ impl AgentArgs {
             }
         }
     }
+}
+
+/// Puts the site on its address. One that was asked for must be free; the usual one may be another agent's.
+pub(super) async fn serve(site: &Arc<Site>, http: Option<&str>) -> Result<Option<Served>, Failure> {
+    if http.is_some_and(|address| address.eq_ignore_ascii_case("off")) {
+        return Ok(None);
+    }
+    let address = http.unwrap_or(ADDRESS);
+    match Served::start(site, address).await {
+        Ok(served) => {
+            log::info!("status page at http://{}/", served.address());
+            Ok(Some(served))
+        }
+        Err(error) if http.is_none() => {
+            log::warn!("no status page: {address}: {error}; another agent of this host may have it (see --http)");
+            Ok(None)
+        }
+        Err(error) => {
+            let failure = Failure::new(code::CONFIG, format!("--http {address}: {error}"));
+            Err(failure.advise("give a free address such as 127.0.0.1:9181, or \"off\""))
+        }
+    }
+}
+
+/// Brings all jobs to their end, and says so.
+fn stop_all(jobs: &mut Jobs, site: &Site, cause: StopCause) {
+    systemd::tell(Told::Stopping, "stopping: what is under way comes to its end");
+    site.draining();
+    jobs.stop(cause);
 }
 
 /// How often the loop shows that it turns.

@@ -52,12 +52,17 @@ pub(super) enum Command {
     Pause(super::control::ControlArgs),
     /// Let a paused job of a running agent go on
     Resume(super::control::ControlArgs),
+    /// Give a running agent an order: read its jobs again, come to its end, log more, or say what its jobs are made of
+    Control(super::control::OrderArgs),
     /// Ask a running agent how its jobs are
     ///
     /// The exit code is 0 when every job is at work, and 69 when one is not, or no agent answers.
     Status(super::status::StatusArgs),
-    /// The same again and again, until Ctrl-C
-    Top(super::status::TopArgs),
+    /// The same again and again, until q or Ctrl-C
+    ///
+    /// On a terminal it has keys: s or left and right sort, r turns the order round, / filters by name, p pauses, space looks now, up
+    /// and down scroll, q ends.
+    Top(super::top::TopArgs),
     /// Settle by hand what an agent cannot: sealed batches whose upload session MaxCompute has forgotten
     ///
     /// Without a decision it only shows what is under way (exit code 76 when something waits for a person). An agent that was away
@@ -115,6 +120,7 @@ impl Command {
             Self::Agent(args) => args.run().await,
             Self::Pause(args) => args.run("pause"),
             Self::Resume(args) => args.run("resume"),
+            Self::Control(args) => args.run(),
             Self::Status(args) => args.run().await,
             Self::Top(args) => args.run().await,
             Self::Resolve(args) => args.run().await,

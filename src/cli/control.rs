@@ -1,4 +1,4 @@
-//! `forebay pause` and `forebay resume`: orders to a running agent over its control socket.
+//! `forebay pause`, `resume` and `control`: orders to a running agent over its control socket.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use super::failure::code;
 use super::{Failure, out};
+use crate::agent::control::ORDERS;
 
 /// How long the agent may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of an answer.
-const ANSWER_BYTES_MAX: u64 = 64 * 1024;
+const ANSWER_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// A job of an agent.
 #[derive(Debug, clap::Args)]
@@ -20,15 +21,50 @@ pub(super) struct ControlArgs {
     /// The job, by the name that the agent gives it: its file's, without folders and ending
     job: String,
 
+    #[command(flatten)]
+    socket: Socket,
+}
+
+/// An order.
+#[derive(Debug, clap::Args)]
+#[command(before_help = EXAMPLES)]
+pub(super) struct OrderArgs {
+    #[arg(value_name = "ORDER", required = true, help = format!("One of: {ORDERS}"))]
+    words: Vec<String>,
+
+    #[command(flatten)]
+    socket: Socket,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  forebay control reload --control /run/forebay/control
+  forebay control log-level debug --control /run/forebay/control
+  forebay control config orders --control /run/forebay/control";
+
+#[derive(Debug, clap::Args)]
+struct Socket {
     /// The agent's control socket (its own --control)
     #[arg(long, value_name = "PATH", env = "FOREBAY_CONTROL")]
     control: PathBuf,
 }
 
 impl ControlArgs {
-    /// Gives the order to the agent, and says what has come of it.
     pub(super) fn run(&self, word: &str) -> Result<ExitCode, Failure> {
-        let (ok, text) = ask(&self.control, &format!("{word} {}\n", self.job)).map_err(|error| {
+        self.socket.order(&format!("{word} {}\n", self.job))
+    }
+}
+
+impl OrderArgs {
+    pub(super) fn run(&self) -> Result<ExitCode, Failure> {
+        self.socket.order(&format!("{}\n", self.words.join(" ")))
+    }
+}
+
+impl Socket {
+    /// Gives the order to the agent, and says what has come of it.
+    fn order(&self, line: &str) -> Result<ExitCode, Failure> {
+        let (ok, text) = ask(&self.control, line).map_err(|error| {
             Failure::new(code::UNAVAILABLE, format!("{}: {error}", self.control.display()))
                 .advise("start the agent with --control PATH, and ask as the same user")
         })?;

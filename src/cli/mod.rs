@@ -7,6 +7,7 @@ mod check;
 mod connection;
 mod control;
 mod convert;
+mod datax;
 #[cfg(feature = "sandbox")]
 mod demo;
 mod engine;
@@ -25,6 +26,7 @@ mod run;
 mod sandbox;
 mod sql;
 mod status;
+mod top;
 mod tunnel;
 
 use std::ffi::OsString;
@@ -42,7 +44,22 @@ use crate::agent::logging;
 /// The codes are those of `README.md`, section "Exit codes".
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let typed: Vec<OsString> = arguments.into_iter().collect();
-    let arguments = personality::resolve(typed.clone());
+    let is_datax = personality::is_datax(&typed);
+    let arguments = match is_datax {
+        true => match datax::translate(typed.iter().skip(1).cloned()) {
+            Some(translated) => {
+                if !translated.ignored.is_empty() {
+                    out::talk(&format!("note: {} has no effect: there is no JVM", translated.ignored.join(" ")));
+                }
+                translated.arguments
+            }
+            None => {
+                out::talk(datax::USAGE);
+                return ExitCode::from(255);
+            }
+        },
+        false => personality::resolve(typed.clone()),
+    };
     // kcat's letters mean other things than ours, so its command line is read by rules of its own.
     let command: Pin<Box<dyn Future<Output = Result<ExitCode, Failure>>>> = match arguments.as_slice() {
         [_, word, rest @ ..] if word == "cat" => {
@@ -64,8 +81,6 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return out::failure(&Failure::new(1, format!("cannot start the runtime: {error}"))),
     };
-    match runtime.block_on(command) {
-        Ok(code) => code,
-        Err(failure) => out::failure(&failure),
-    }
+    let code = runtime.block_on(command).unwrap_or_else(|failure| out::failure(&failure));
+    if is_datax { datax::exit_code(code) } else { code }
 }

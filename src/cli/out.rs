@@ -7,6 +7,16 @@ use std::process::ExitCode;
 
 use super::Failure;
 
+/// Columns and rows of a terminal: as `COLUMNS` and `LINES` say, else as it says itself, else 80 and 24.
+pub(super) fn terminal_size(terminal: &impl std::os::fd::AsFd) -> (usize, usize) {
+    let (columns, rows) = crate::agent::terminal::size(terminal);
+    let chosen = |variable: &str| std::env::var(variable).ok().and_then(|value| value.parse::<usize>().ok());
+    let of = |variable: &str, said: usize, usual: usize| {
+        chosen(variable).into_iter().chain([said]).find(|count| *count > 0).unwrap_or(usual)
+    };
+    (of("COLUMNS", columns, 80), of("LINES", rows, 24))
+}
+
 /// Prints to standard output; a reader that went away is not an error.
 pub(crate) fn data(text: &str) {
     let mut stdout = std::io::stdout().lock();

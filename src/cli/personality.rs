@@ -25,6 +25,12 @@ fn called(arguments: &[OsString]) -> Option<(&str, &'static [&'static str])> {
     NAMES.iter().find(|(known, _)| *known == plain).map(|(_, words)| (name, *words))
 }
 
+/// Whether it was called `datax`, or `datax.py`.
+pub(super) fn is_datax(arguments: &[OsString]) -> bool {
+    let name = arguments.first().map(Path::new).and_then(Path::file_name);
+    name.is_some_and(|name| name == "datax" || name == "datax.py")
+}
+
 /// Help and complaints in the words of the name by which the program was called: `kafka-topics.sh` for `forebay kafka topics`.
 pub(super) fn speak(arguments: &[OsString], text: &str) -> String {
     match called(arguments) {

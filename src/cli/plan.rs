@@ -85,8 +85,9 @@ fn text(outlook: &Outlook) -> String {
     line(
         "memory",
         &format!(
-            "{} lanes; of each: {} fetched at a time, {} held, {} in a piece of rows; largest batch {}",
+            "{} lane{}; of each: {} fetched at a time, {} held, {} in a piece of rows; largest batch {}",
             budget.lanes,
+            if budget.lanes == 1 { "" } else { "s" },
             size(budget.fetch_bytes),
             size(budget.buffer_bytes),
             size(budget.chunk_bytes),

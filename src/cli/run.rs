@@ -1,6 +1,8 @@
 //! `forebay run`.
 
+use std::convert::Infallible;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -8,10 +10,14 @@ use clap::ValueEnum;
 use super::engine::{self, Ended};
 use super::job::JobOptions;
 use super::{Failure, out};
+use crate::agent::jobs::Statuses;
+use crate::agent::served::Served;
+use crate::agent::site::Site;
 use crate::agent::{logging, terminal};
 use crate::job::{JobSpec, Purpose, Severity};
 use crate::sync::progress::Watcher;
 use crate::sync::run::RunOptions;
+use crate::sync::status::{JobStatus, SAMPLE_MS};
 use crate::sync::{RunError, Summary, TargetState};
 
 /// A job file, and how its run is watched.
@@ -36,6 +42,15 @@ pub(super) struct RunArgs {
     /// Time between progress lines, where standard error is no terminal, such as 10s or 1m
     #[arg(help_heading = RUN, long, value_name = "TIME", env = "FOREBAY_PROGRESS_EVERY", default_value = "10s", value_parser = duration)]
     progress_every: Duration,
+
+    /// Time without progress after which the stage that waits is named, and whom it waits for
+    #[arg(help_heading = RUN, long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    stalled_after: Duration,
+
+    /// Where the status page, /metrics and the API of the run are served while it lasts, such as 127.0.0.1:9181; nowhere unless
+    /// given
+    #[arg(help_heading = RUN, long, value_name = "ADDR")]
+    http: Option<String>,
 }
 
 const RUN: &str = "Run";
@@ -85,13 +100,25 @@ impl RunArgs {
         let mut spec = self.job.load(Purpose::Run)?;
         spec.settings.dry_run |= self.dry_run;
         log_job(&spec, &self.job.file_name());
+        let shown = self.shown(&spec).await?;
         let options = RunOptions {
             deadline: self.deadline,
             progress_every: self.progress_every,
+            stalled_after: self.stalled_after,
+            status: shown.as_ref().map(|shown| Arc::clone(&shown.status)),
             watched: self.watcher(&spec.name),
             ..RunOptions::default()
         };
-        let ended = engine::run(&spec, &options).await;
+        let turning = async {
+            match &shown {
+                Some(shown) => shown.turn().await,
+                None => std::future::pending().await,
+            }
+        };
+        let ended = tokio::select! {
+            ended = engine::run(&spec, &options) => ended,
+            never = turning => match never {},
+        };
         terminal::clear();
         match ended? {
             Ok(summary) => {
@@ -111,7 +138,35 @@ impl RunArgs {
     }
 }
 
+/// A run that can be looked at.
+struct Shown {
+    status: Arc<JobStatus>,
+    site: Arc<Site>,
+    // Held until the end.
+    _served: Option<Served>,
+}
+
+impl Shown {
+    /// Takes its samples, for ever.
+    async fn turn(&self) -> Infallible {
+        let mut sample = tokio::time::interval(Duration::from_millis(SAMPLE_MS.unsigned_abs()));
+        loop {
+            sample.tick().await;
+            self.site.turned();
+            self.site.sample();
+        }
+    }
+}
+
 impl RunArgs {
+    async fn shown(&self, spec: &JobSpec) -> Result<Option<Shown>, Failure> {
+        let Some(address) = &self.http else { return Ok(None) };
+        let status = Arc::new(JobStatus::new(spec, jiff::Timestamp::now().as_millisecond()));
+        let site = Arc::new(Site::new(&Statuses::of(&status), self.stalled_after));
+        let served = super::agent::serve(&site, Some(address)).await?;
+        Ok(Some(Shown { status, site, _served: served }))
+    }
+
     /// A line that is drawn again and again, where a person looks on and has not asked for DataX's lines.
     fn watcher(&self, job: &str) -> Option<Watcher> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -119,15 +174,14 @@ impl RunArgs {
         if self.report == Report::Datax || !logging::is_text(log::Level::Info) || !can_draw {
             return None;
         }
-        let columns = variable("COLUMNS").and_then(|columns| columns.parse().ok()).unwrap_or(TERMINAL_COLUMNS);
         let in_colour = variable("NO_COLOR").is_none();
         let job = job.to_owned();
-        Some(Watcher::new(move |progress| terminal::draw(&progress.line(&job), columns, in_colour)))
+        Some(Watcher::new(move |progress| {
+            let (columns, _) = out::terminal_size(&std::io::stderr());
+            terminal::draw(&progress.line(&job), columns, in_colour);
+        }))
     }
 }
-
-/// What a terminal has at least, unless it says so in `COLUMNS`.
-const TERMINAL_COLUMNS: usize = 80;
 
 /// Banner, job and notes, which open every log.
 pub(super) fn log_job(spec: &JobSpec, file: &str) {

@@ -144,10 +144,15 @@ impl UpArgs {
         if let Some(kafka) = kafka {
             let server = format!("--bootstrap-server {}", kafka.address());
             let factor = self.brokers.min(3);
+            let topic = self.topic.first().map_or("testkafka", |(topic, _)| topic.as_str());
+            if self.topic.is_empty() {
+                commands += &format!(
+                    "forebay kafka topics {server} --create --topic {topic} --partitions 10 --replication-factor {factor}\n"
+                );
+            }
             commands += &format!(
-                "forebay kafka topics {server} --create --topic testkafka --partitions 10 --replication-factor {factor}\n\
-                 echo 123 | forebay kafka produce {server} --topic testkafka\n\
-                 forebay kafka consume {server} --topic testkafka --from-beginning --max-messages 1\n",
+                "echo 123 | forebay kafka produce {server} --topic {topic}\n\
+                 forebay kafka consume {server} --topic {topic} --from-beginning --max-messages 1\n",
             );
         }
         if tables.is_some() {

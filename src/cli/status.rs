@@ -1,22 +1,19 @@
-//! `forebay status` and `forebay top`: what a running agent says about itself.
+//! `forebay status`: what a running agent says about itself.
 
 use std::fmt::Write as _;
-use std::io::IsTerminal as _;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use serde_json::Value;
 
 use super::failure::code;
 use super::job::Form;
-use super::run::duration;
 use super::{Failure, out};
+use crate::agent::ask;
 use crate::agent::served::ADDRESS;
-use crate::agent::{ask, terminal};
 
 /// Which agent.
 #[derive(Debug, clap::Args)]
-struct AgentOptions {
+pub(super) struct AgentOptions {
     /// Where the agent serves its status page
     #[arg(long, value_name = "ADDR", env = "FOREBAY_HTTP", default_value = ADDRESS)]
     http: String,
@@ -40,30 +37,8 @@ Examples:
   forebay status --http 127.0.0.1:9181
   forebay status -o json";
 
-/// Which agent, and how often it is asked.
-#[derive(Debug, clap::Args)]
-#[command(before_help = TOP)]
-pub(super) struct TopArgs {
-    #[command(flatten)]
-    agent: AgentOptions,
-
-    /// Time between two looks
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
-    every: Duration,
-
-    /// End after so many looks, instead of going on until Ctrl-C
-    #[arg(short = 'n', long, value_name = "COUNT")]
-    count: Option<u32>,
-}
-
-const TOP: &str = "\
-Examples:
-  forebay top
-  forebay top --every 10s
-  forebay top -n 1";
-
 impl AgentOptions {
-    async fn ask(&self) -> Result<(String, Value), Failure> {
+    pub(super) async fn ask(&self) -> Result<(String, Value), Failure> {
         let unavailable = |why: String| {
             Failure::new(code::UNAVAILABLE, why)
                 .advise("--http says where the agent is; its log names the address at its start")
@@ -89,35 +64,8 @@ impl StatusArgs {
     }
 }
 
-impl TopArgs {
-    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
-        let term = std::env::var("TERM").ok();
-        let redraws = std::io::stdout().is_terminal() && terminal::can_draw(term.as_deref());
-        let mut looks: u32 = 0;
-        loop {
-            let text = match self.agent.ask().await {
-                Ok((_, value)) => shown(&value, jiff::Timestamp::now().as_millisecond()),
-                // An agent that is started again is waited for.
-                Err(failure) if looks > 0 => format!("{}\n", failure.message),
-                Err(failure) => return Err(failure),
-            };
-            // Home, and everything below it gone.
-            let head = if redraws { "\x1b[H\x1b[J" } else { "" };
-            out::data(&format!("{head}{text}"));
-            looks = looks.saturating_add(1);
-            if self.count.is_some_and(|count| looks >= count) {
-                return Ok(ExitCode::SUCCESS);
-            }
-            tokio::select! {
-                () = tokio::time::sleep(self.every) => {}
-                _ = tokio::signal::ctrl_c() => return Ok(ExitCode::SUCCESS),
-            }
-        }
-    }
-}
-
 /// The agent on one line, and a line a job; below it what is wrong.
-fn shown(status: &Value, now_ms: i64) -> String {
+pub(super) fn shown(status: &Value, now_ms: i64) -> String {
     let mut text = String::new();
     let agent = &status["agent"];
     let up = now_ms.saturating_sub(agent["started_ms"].as_i64().unwrap_or(now_ms)) / 1000;

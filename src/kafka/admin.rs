@@ -132,6 +132,11 @@ impl Client {
         Ok(VersionTable::new(answer.apis))
     }
 
+    /// When the oldest of this client's connections to a broker was opened, in milliseconds since 1970; none while there is none.
+    pub fn connected_ms(&self, node: i32) -> Option<i64> {
+        self.core.connected_ms(&Place::Node(node))
+    }
+
     /// Creates a topic and returns once the controller has it. Other brokers may take a moment longer.
     ///
     /// # Errors

@@ -161,6 +161,11 @@ impl Core {
         self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// When the oldest connection to a place was opened.
+    pub(crate) fn connected_ms(&self, place: &Place) -> Option<i64> {
+        self.pool.opened_ms(place)
+    }
+
     pub(crate) fn close_lane(&self, lane: Lane) {
         self.pool.close_lane(lane);
     }

@@ -86,6 +86,22 @@ impl Shared {
         Ok(now.checked_add(pause))
     }
 
+    /// Tells the job's status what was read since the last time: once a batch, or a slice of it. `end` is the one that the
+    /// isolation level can reach.
+    pub(super) fn tell(&self, fetched: &Fetched, end: i64, delta: &Delta, position: i64, newest_ms: i64) {
+        let Some(status) = &self.status else { return };
+        let read = Read {
+            records: delta.records_read,
+            bytes: delta.bytes_read,
+            position,
+            high_watermark: fetched.high_watermark,
+            log_start: fetched.log_start_offset,
+            end,
+            newest_ms,
+        };
+        status.read(fetched.partition, &read, wall_clock());
+    }
+
     /// Counts a dirty record, shows the first ones, and checks the limit.
     pub(super) fn dirty(
         &self,
@@ -340,19 +356,8 @@ impl Lane {
         }
     }
 
-    /// Tells the job's status what was read since the last time: once a batch, or a slice of it.
     fn tell(&self, fetched: &Fetched, delta: &Delta, position: i64, newest_ms: i64) {
-        let Some(status) = &self.shared.status else { return };
-        let read = Read {
-            records: delta.records_read,
-            bytes: delta.bytes_read,
-            position,
-            high_watermark: fetched.high_watermark,
-            log_start: fetched.log_start_offset,
-            end: self.end_of(fetched),
-            newest_ms,
-        };
-        status.read(fetched.partition, &read, wall_clock());
+        self.shared.tell(fetched, self.end_of(fetched), delta, position, newest_ms);
     }
 
     /// Tells the counters, and pauses where the job has a speed limit. However long that is, no request is left open with

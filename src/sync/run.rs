@@ -17,7 +17,7 @@ use super::dirty;
 use super::end::{EndRule, Ended};
 use super::error::{RunError, RunErrorKind, StopCause};
 use super::finish::finish;
-use super::lane::{IDLE_MAX, Lane, Shared};
+use super::lane::{IDLE_MAX, Lane, Shared, wall_clock};
 use super::ledger::Ledger;
 use super::plan::{PartitionRange, Plan, Target};
 use super::prepare::{Prepared, prepare};
@@ -27,6 +27,7 @@ use super::report;
 use super::sessions::{SESSION_LIFE, Sessions, overwrite_advice};
 use super::stall::StageBoard;
 use super::stats::Stats;
+use super::status::JobStatus;
 use super::stream;
 use super::summary::{OffsetsOutcome, PartitionSummary, Summary};
 use crate::job::{End, JobSpec, Mode, OF_MEMBERS};
@@ -43,8 +44,12 @@ pub(super) use super::connect::{kafka_failure, session_failure, tunnel_failure};
 pub struct RunOptions {
     /// The run fails when it takes longer; `None` = no deadline.
     pub deadline: Option<Duration>,
-    /// Time between progress lines in the log; a lane that has waited for so long in one stage is told too.
+    /// Time between progress lines in the log.
     pub progress_every: Duration,
+    /// A lane that has waited for so long in one stage is named, with whom it waits for.
+    pub stalled_after: Duration,
+    /// Where the run tells how it is.
+    pub status: Option<Arc<JobStatus>>,
     /// Who watches, on a terminal; the log has no progress lines then.
     pub watched: Option<Watcher>,
     /// How long a request that is open may have nothing to send before its block is ended. The service cuts idle connections
@@ -52,9 +57,20 @@ pub struct RunOptions {
     pub idle_max: Duration,
 }
 
+/// What a wait in the usual course of things stays below: an answer of a broker that has nothing new, a block that Tunnel takes, a
+/// commit.
+pub const STALLED_AFTER: Duration = Duration::from_secs(30);
+
 impl Default for RunOptions {
     fn default() -> Self {
-        Self { deadline: None, progress_every: Duration::from_secs(10), watched: None, idle_max: IDLE_MAX }
+        Self {
+            deadline: None,
+            progress_every: Duration::from_secs(10),
+            stalled_after: STALLED_AFTER,
+            status: None,
+            watched: None,
+            idle_max: IDLE_MAX,
+        }
     }
 }
 
@@ -84,7 +100,7 @@ pub async fn run(
     if spec.writer.mode == Mode::Stream {
         return stream::run(spec, options, prepared, started, deadline, stop).await;
     }
-    let sessions = until_stopped(&mut stop, deadline, open_sessions(spec, &prepared)).await?;
+    let sessions = until_stopped(&mut stop, deadline, open_sessions(spec, options, &prepared)).await?;
     let transfer = Instant::now();
     let moved = until_stopped(&mut stop, deadline, move_records(spec, options, &prepared, &sessions)).await;
     let moved = moved.inspect_err(|_| {
@@ -94,6 +110,9 @@ pub async fn run(
             }
         }
     })?;
+    if let Some(status) = &options.status {
+        status.committing(wall_clock());
+    }
     let transfer = transfer.elapsed();
     finish(spec, prepared, &sessions, moved, started, transfer).await
 }
@@ -147,13 +166,17 @@ pub(super) async fn until_stopped<T>(
 }
 
 /// Runs preSql and makes the one session; where rows are routed each partition's is made with its first block.
-async fn open_sessions(spec: &JobSpec, prepared: &Prepared) -> Result<Arc<Sessions>, RunError> {
+async fn open_sessions(spec: &JobSpec, options: &RunOptions, prepared: &Prepared) -> Result<Arc<Sessions>, RunError> {
     let writer = &spec.writer;
     for statement in &writer.pre_sql {
         log::info!("preSql: {statement}");
         prepared.maxcompute.sql(statement, &[]).await.map_err(|error| tunnel_failure(&error))?;
     }
-    let options = UploadOptions {
+    let watched = |sessions: Sessions| match &options.status {
+        Some(status) => sessions.told_to(status),
+        None => sessions,
+    };
+    let upload_options = UploadOptions {
         overwrite: writer.truncate,
         create_partition: prepared.routed || prepared.partition.is_some(),
         compression: compression(spec),
@@ -165,14 +188,16 @@ async fn open_sessions(spec: &JobSpec, prepared: &Prepared) -> Result<Arc<Sessio
         let limits = (writer.routing.partitions_max as usize, ROUTED_REQUESTS.max(u32::try_from(lanes).unwrap_or(1)));
         let schema = prepared.table.schema.clone();
         log::info!("every partition has an upload session of its own, which {manner}");
-        Sessions::new(maxcompute, &writer.table, options, schema, FIELD_BYTES_MAX, limits)
+        watched(Sessions::new(maxcompute, &writer.table, upload_options, schema, FIELD_BYTES_MAX, limits))
     } else {
-        let upload = prepared.maxcompute.create_upload(&writer.table, prepared.partition.as_ref(), options).await;
+        let upload =
+            prepared.maxcompute.create_upload(&writer.table, prepared.partition.as_ref(), upload_options).await;
         let upload = upload.map_err(|error| overwrite_advice(&prepared.target_name, &error))?;
         log::info!("upload session {} created, {manner}", upload.id());
         let (schema, field_bytes_max) = (upload.schema().clone(), upload.field_bytes_max());
         let limits = (1, u32::try_from(lanes).unwrap_or(1));
-        let sessions = Sessions::new(maxcompute, &writer.table, options, schema, field_bytes_max, limits);
+        let sessions = Sessions::new(maxcompute, &writer.table, upload_options, schema, field_bytes_max, limits);
+        let sessions = watched(sessions);
         sessions.adopt(prepared.partition.clone(), upload);
         sessions
     };
@@ -217,8 +242,9 @@ async fn move_records(
         dirty_limit: settings.dirty_limit,
         dead_letters: DeadLetterBox::of(spec, &prepared.client)?,
         stages: Arc::new(StageBoard::new(lanes)),
-        status: None,
+        status: options.status.clone(),
     });
+    show_reading(options, ranges, &shared);
     // Throttling is waited for as long as the run may last, or its session lives.
     let retry = RetryPolicy {
         retries_max: writer.retries_max,
@@ -276,6 +302,15 @@ async fn move_records(
     Ok(Moved { ledger, ended, stats })
 }
 
+/// The run is at work from here on, for whoever looks at its status.
+pub(super) fn show_reading(options: &RunOptions, ranges: &[PartitionRange], shared: &Shared) {
+    if let Some(status) = &options.status {
+        let now = wall_clock();
+        status.ranges(ranges, now);
+        status.batch_begun(&shared.stats, &shared.stages, now);
+    }
+}
+
 /// What five seconds of a speed limit let through.
 pub(super) fn slice(per_second: Option<u64>) -> u64 {
     per_second.map_or(u64::MAX, |limit| limit.saturating_mul(5).max(1))
@@ -285,14 +320,14 @@ pub(super) fn slice(per_second: Option<u64>) -> u64 {
 pub(super) async fn progress(shared: &Shared, options: &RunOptions, in_range: Option<u64>) -> std::convert::Infallible {
     let every = options.progress_every;
     if let Some(watcher) = &options.watched {
-        return watch_progress(shared, watcher, every, in_range).await;
+        return watch_progress(shared, watcher, options.stalled_after, in_range).await;
     }
     let mut before = shared.stats.snapshot();
     loop {
         tokio::time::sleep(every).await;
         let now = shared.stats.snapshot();
         log::info!("{}", report::progress_line(&now, &before, every, in_range));
-        for line in shared.stages.stalled(Instant::now(), every) {
+        for line in shared.stages.stalled(Instant::now(), options.stalled_after) {
             log::warn!("{line}");
         }
         if now.records_read == before.records_read {
@@ -311,6 +346,8 @@ async fn watch_progress(
     in_range: Option<u64>,
 ) -> std::convert::Infallible {
     let mut pace = Pace::default();
+    // Reading begins now: however much has come by the first look, it took that long.
+    pace.handle(Instant::now(), 0, 0);
     loop {
         let now = Instant::now();
         let stats = shared.stats.snapshot();

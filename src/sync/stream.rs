@@ -18,7 +18,7 @@ use super::dead_letters::DeadLetterBox;
 use super::dirty;
 use super::end::{EndRule, Ended};
 use super::error::{RunError, RunErrorKind, StopCause, TargetState};
-use super::lane::Shared;
+use super::lane::{Shared, wall_clock};
 use super::ledger::{BlockContent, Ledger};
 use super::plan::{PartitionRange, Target};
 use super::prepare::Prepared;
@@ -151,6 +151,10 @@ impl StreamLane {
     ) -> Result<(), RunError> {
         let partition = fetched.partition;
         let mut position = fetched.position();
+        let log_end = match self.consumer_config.isolation {
+            kafka::Isolation::ReadCommitted => fetched.last_stable_offset,
+            kafka::Isolation::ReadUncommitted => fetched.high_watermark,
+        };
         let mut over = false;
         while !over {
             let Some(records) = fetched.next_records(decompressor).map_err(|error| kafka_failure(&error))? else {
@@ -158,6 +162,7 @@ impl StreamLane {
             };
             let mut delta = Delta::default();
             let target = self.shared.end().target(partition);
+            let mut newest_ms = -1;
             for record in records.iter() {
                 let record = record.map_err(|error| {
                     let topic = &self.shared.topic;
@@ -169,6 +174,7 @@ impl StreamLane {
                     break;
                 }
                 self.row(partition, &record, waiting, &mut delta)?;
+                newest_ms = record.timestamp.max(newest_ms);
                 if waiting.bytes >= self.pack_bytes {
                     let next = record.offset.saturating_add(1);
                     waiting.passed.extend(partition, position, next);
@@ -179,6 +185,7 @@ impl StreamLane {
                     let next = record.offset.saturating_add(1);
                     waiting.passed.extend(partition, position, next);
                     position = next;
+                    self.shared.tell(&fetched, log_end, &delta, position, record.timestamp);
                     self.account(&std::mem::take(&mut delta), waiting, ledger).await?;
                 }
             }
@@ -190,6 +197,7 @@ impl StreamLane {
                 waiting.passed.extend(partition, position, reached);
                 position = position.max(reached);
             }
+            self.shared.tell(&fetched, log_end, &delta, position, newest_ms);
             self.account(&delta, waiting, ledger).await?;
         }
         if over && let Some(Target::Offset(end)) = self.shared.end().target(partition) {
@@ -200,10 +208,6 @@ impl StreamLane {
             // Nothing to wait for: what was passed over may be committed.
             self.send(waiting, ledger).await?;
         }
-        let log_end = match self.consumer_config.isolation {
-            kafka::Isolation::ReadCommitted => fetched.last_stable_offset,
-            kafka::Isolation::ReadUncommitted => fetched.high_watermark,
-        };
         self.shared.end().handle_position(partition, position, log_end);
         self.shared.end_changed.notify_waiters();
         Ok(())
@@ -299,6 +303,7 @@ impl StreamLane {
 
     /// Sends all packs; what they hold is then visible, and its offsets may be committed.
     async fn send(&self, waiting: &mut Waiting, ledger: &mut Ledger) -> Result<(), RunError> {
+        let mut all_rows = 0_u64;
         for (key, pack) in std::mem::take(&mut waiting.packs) {
             let (rows, bytes) = (pack.rows(), pack.bytes());
             let name = if key.is_empty() { String::new() } else { format!(" for partition {key}") };
@@ -315,6 +320,7 @@ impl StreamLane {
             for _ in 1..receipt.attempts {
                 self.shared.stats.add_resent_block();
             }
+            all_rows = all_rows.saturating_add(rows);
             if rows > 0 {
                 ledger.handle_block(&key, 0, rows);
             }
@@ -326,6 +332,10 @@ impl StreamLane {
             let message = format!("partition {}: {} comes after {}", hole.partition, hole.found, hole.expected);
             RunError::new(RunErrorKind::Bug, message)
         })?;
+        if let Some(status) = &self.shared.status {
+            let ends = passed.segments().iter().map(|segment| (segment.partition, segment.end));
+            status.reached(all_rows, ends, wall_clock());
+        }
         for segment in passed.segments() {
             waiting.uncommitted.insert(segment.partition, segment.end);
         }
@@ -419,8 +429,9 @@ pub(super) async fn run(
         dirty_limit: settings.dirty_limit,
         dead_letters: DeadLetterBox::of(spec, &prepared.client)?,
         stages: Arc::new(StageBoard::new(lanes)),
-        status: None,
+        status: options.status.clone(),
     });
+    run::show_reading(options, ranges, &shared);
     let group = reader.group.clone().filter(|_| reader.commit_offsets);
     let (drain, draining) = watch::channel(false);
     let mut running = JoinSet::new();

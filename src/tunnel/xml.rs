@@ -8,7 +8,7 @@ use quick_xml::reader::Reader;
 pub(super) struct Element {
     pub(super) name: String,
     attributes: Vec<(String, String)>,
-    children: Vec<Self>,
+    pub(super) children: Vec<Self>,
     pub(super) text: String,
 }
 

@@ -64,6 +64,9 @@ fn what_would_fail_is_found_at_both_ends_at_once() {
             "error: job.json: a run would fail: 2 errors, 0 warnings",
         ],
     );
+    let near = world.forebay(&["check", "job.json", "--set", "writer.table=testkafak"]);
+    assert_eq!(near.code, 78, "{}", near.describe());
+    assert_has(&near.stderr_text(), &["error: maxcompute: ", "  next: did you mean testkafka?"]);
     let columns = r#"writer.column=["key","value","partion1","timestamp1","offset","t123","event_id","tag"]"#;
     let output = world.forebay(&["check", "job.json", "--set", columns]);
     assert_eq!(output.code, 78, "{}", output.describe());
@@ -123,7 +126,7 @@ fn the_plan_is_what_the_run_then_does() {
             "named by the job",
             "types      key string <- __key__",
             "tag string <- tag.desc",
-            "memory     1 lanes",
+            "memory     1 lane;",
         ],
     );
     let plan = json(&world.forebay(&["plan", "job.json", "-o", "json"]).expect_success());

@@ -224,6 +224,24 @@ fn the_summary_names_every_chapter() {
     assert_eq!(named, there);
 }
 
+/// A book made of the guide (by mdBook) holds the chapters and their pictures, and nothing beside them.
+#[test]
+fn every_link_of_the_guide_stays_in_it() {
+    let folder = repository_folder().join("deploy/guide/src");
+    let chapters = fs::read_dir(&folder).expect("in the tree").map(|entry| entry.expect("an entry").path());
+    let mut followed = 0;
+    for chapter in chapters.filter(|path| is_page(path)) {
+        for link in fs::read_to_string(&chapter).expect("in the tree").split("](").skip(1) {
+            let link = link.split([')', '#']).next().unwrap_or_default();
+            let is_inside =
+                link.is_empty() || link.starts_with("https://") || !link.contains('/') && folder.join(link).is_file();
+            assert!(is_inside, "{}: {link}", name(&chapter));
+            followed += 1;
+        }
+    }
+    assert!(followed >= 10, "{followed} links");
+}
+
 /// Each property of the first table of the page on librdkafka is one that the library takes with its example.
 #[test]
 fn every_property_of_the_table_is_taken() {

@@ -16,7 +16,7 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(90);
 pub(crate) struct Agent {
     pub(crate) server: Server,
     pub(crate) port: u16,
-    _scratch: Scratch,
+    pub(crate) scratch: Scratch,
 }
 
 /// The files of the job `lonely`.
@@ -49,7 +49,7 @@ impl Agent {
         command.arg(format!("127.0.0.1:{port}")).args(more);
         let mut server = Server::start("agent", command, &scratch.path().join("agent.log"));
         server.wait_until("an address to ask", LIMIT, |_| TcpStream::connect(("127.0.0.1", port)).is_ok());
-        Self { server, port, _scratch: scratch }
+        Self { server, port, scratch }
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {

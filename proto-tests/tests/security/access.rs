@@ -3,9 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use forebay_proto_tests::cli::forebay;
+use forebay_proto_tests::cli::{forebay, run_forebay};
 use forebay_proto_tests::java;
 use forebay_proto_tests::kafka::Version;
+use forebay_proto_tests::maxcompute::LocalMaxCompute;
 use forebay_proto_tests::process::{Output, run};
 use forebay_proto_tests::schema::Documents;
 use forebay_proto_tests::scratch::Scratch;
@@ -151,6 +152,7 @@ pub(crate) fn rights_are_given_listed_and_taken(secured: &Secured) {
     ] {
         refused(OTHER_USER, OTHER_PASSWORD, words, 77, lacks, what);
     }
+    check_says_who_may(&desk, topic);
     for words in [
         &["--topic", topic][..],
         &["--group", topic, "--operation", "read"],
@@ -160,6 +162,38 @@ pub(crate) fn rights_are_given_listed_and_taken(secured: &Secured) {
         let _output = desk.admin(&[&["acls", "--remove"][..], words].concat()).expect_success();
     }
     assert_eq!(desk.listed(), [""; 0]);
+}
+
+/// `forebay check` of a job, as the one who may read and as the one who may not.
+fn check_says_who_may(desk: &Desk<'_>, topic: &str) {
+    let service = LocalMaxCompute::start();
+    desk.scratch.write("sources.toml", service.account().datasources());
+    let ddl = format!("create table {topic} (value string)");
+    let _ddl =
+        run_forebay(&desk.scratch, &["sql", "--datasources", "sources.toml", "-e", ddl.as_str()]).expect_success();
+    let check = |name: &str, password: &str| {
+        let job = format!(
+            "[source]\nbrokers = [\"{}\"]\ntopic = \"{topic}\"\ngroup = \"{topic}\"\nstart = \"earliest\"\n\
+             config = {{ \"security.protocol\" = \"SASL_SSL\", \"sasl.mechanism\" = \"PLAIN\", \"sasl.username\" = \"{name}\", \
+             \"sasl.password\" = \"{password}\", \"ssl.ca.location\" = \"{}\" }}\n[target]\ndatasource = \"odps_first\"\n\
+             table = \"{topic}\"\n[[columns]]\nto = \"value\"\nfrom = \"value\"\n",
+            at(desk.secured.sasl_ssl),
+            desk.secured.file("ca.pem")
+        );
+        desk.scratch.write("guarded.toml", job);
+        run_forebay(&desk.scratch, &["check", "guarded.toml", "--datasources", "sources.toml"])
+    };
+    let may = check(USER, PASSWORD);
+    let said = may.stdout_text();
+    assert!(
+        may.code == 0 && said.contains("this user may read it") && said.contains("an agent can run this job"),
+        "{}",
+        may.describe()
+    );
+    let may_not = check(OTHER_USER, OTHER_PASSWORD);
+    let said = may_not.stderr_text();
+    assert!(may_not.code == 77 && said.contains("error: kafka: ") && said.contains(topic), "{}", may_not.describe());
+    assert!(!said.contains("error: maxcompute: ") && !said.contains(OTHER_PASSWORD), "{}", may_not.describe());
 }
 
 pub(crate) fn users_of_scram_are_made_and_deleted(secured: &Secured) {

@@ -47,6 +47,7 @@ const DOORS: &[Door] = &[
     Door { name: "zookeeper_client", open_to: &["src/cli/kafka/zookeeper.rs"] },
     Door { name: "clap", open_to: &["src/cli/"] },
     Door { name: "httparse", open_to: &["src/agent/http/"] },
+    Door { name: "rustix", open_to: &["src/agent/keys.rs", "src/agent/terminal.rs"] },
     Door { name: "comfy_table", open_to: &["src/cli/out"] },
     Door { name: "axum", open_to: &["src/sandbox/maxcompute/"] },
     Door { name: "gluesql_core", open_to: &["src/sandbox/maxcompute/"] },

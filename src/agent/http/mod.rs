@@ -1,4 +1,4 @@
-//! The agent's HTTP: read-only, and out of the way of those who would hurt it.
+//! The agent's HTTP: shows, takes a few orders from those who have the token, and is out of the way of those who would hurt it.
 //!
 //! One request a connection; a head of 8 KiB within 5 s, no bodies, 32 connections at a time (more wait in the listener's
 //! queue), 10 s to take the answer.
@@ -35,6 +35,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 pub(crate) trait Serve: Send + Sync + 'static {
     /// The answer to GET of a path, given as its parts.
     fn get(&self, path: &[&str]) -> impl Future<Output = Response> + Send;
+
+    /// The answer to an order, from somebody with this token.
+    fn post(&self, path: &[&str], bearer: Option<&str>) -> impl Future<Output = Response> + Send;
 }
 
 /// A server. Dropped, it is gone with its connections.
@@ -106,7 +109,10 @@ async fn converse(mut stream: TcpStream, service: &impl Serve, is_loopback: bool
         }
         Head::Whole(request) => {
             let segments: Vec<&str> = request.segments.iter().map(String::as_str).collect();
-            let response = service.get(&segments).await;
+            let response = match request.is_post {
+                true => service.post(&segments, request.bearer.as_deref()).await,
+                false => service.get(&segments).await,
+            };
             (response.encode(request.is_head, |tag| request.knows(tag), &date()), true)
         }
     };

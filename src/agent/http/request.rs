@@ -14,12 +14,16 @@ const SEGMENTS_MAX: usize = 8;
 pub(super) struct Request {
     /// HEAD instead of GET.
     pub(super) is_head: bool,
+    /// POST instead of GET.
+    pub(super) is_post: bool,
     /// The path's parts between slashes, decoded.
     pub(super) segments: Vec<String>,
     /// The `If-None-Match` header.
     pub(super) if_none_match: Option<String>,
     /// The `Host` header.
     pub(super) host: Option<String>,
+    /// The token of an `Authorization: Bearer` header.
+    pub(super) bearer: Option<String>,
 }
 
 /// What bytes that have come so far mean.
@@ -45,20 +49,23 @@ pub(super) fn parse(bytes: &[u8]) -> Head {
         }
         Err(error) => return refused(400, &format!("this is no HTTP/1 request: {error}")),
     }
-    let is_head = match request.method {
-        Some("GET") => false,
-        Some("HEAD") => true,
+    let (is_head, is_post) = match request.method {
+        Some("GET") => (false, false),
+        Some("HEAD") => (true, false),
+        Some("POST") if request.path.is_some_and(is_order) => (false, true),
         _ => {
-            let text = "only GET and HEAD are served here; what changes something goes over the control socket";
+            let text = "only GET and HEAD are served here; what changes something goes over the control socket, or by POST to \
+                        /api/v1/jobs/{id}/pause and /resume";
             return Head::Refused(Response::problem(405, text).with_header("Allow", "GET, HEAD"));
         }
     };
-    let (mut if_none_match, mut host) = (None, None);
+    let (mut if_none_match, mut host, mut bearer) = (None, None, None);
     for header in request.headers.iter() {
         let value = || std::str::from_utf8(header.value).ok().map(|value| value.trim().to_owned());
         match header.name.to_ascii_lowercase().as_str() {
             "if-none-match" => if_none_match = value(),
             "host" => host = Some(String::from_utf8_lossy(header.value.trim_ascii()).into_owned()),
+            "authorization" => bearer = value().and_then(|value| token_of(&value)),
             "content-length" if header.value.trim_ascii() == b"0" => {}
             "content-length" | "transfer-encoding" => return refused(413, "a request has no body here"),
             _ => {}
@@ -79,7 +86,18 @@ pub(super) fn parse(bytes: &[u8]) -> Head {
             return refused(404, "there is nothing here");
         }
     }
-    Head::Whole(Request { is_head, segments, if_none_match, host })
+    Head::Whole(Request { is_head, is_post, segments, if_none_match, host, bearer })
+}
+
+/// Whether something is ordered at this path, rather than shown.
+fn is_order(path: &str) -> bool {
+    path.ends_with("/pause") || path.ends_with("/resume")
+}
+
+/// The token of `Bearer TOKEN` (RFC 6750).
+fn token_of(authorization: &str) -> Option<String> {
+    let (scheme, token) = authorization.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
 }
 
 fn refused(status: u16, text: &str) -> Head {
@@ -141,6 +159,21 @@ mod tests {
         for end in 0..text.len() {
             assert_eq!(parse(&text[..end]), Head::Partial, "{end}");
         }
+    }
+
+    #[test]
+    fn only_orders_are_posted() {
+        let request =
+            whole("POST /api/v1/jobs/a/pause HTTP/1.1\r\nauthorization: bearer  x.y \r\nContent-Length: 0\r\n\r\n");
+        assert!(request.is_post && request.bearer.as_deref() == Some("x.y"), "{request:?}");
+        for (header, token) in
+            [("Authorization: Basic eDp5", None), ("Authorization: Bearer", None), ("X: Bearer y", None)]
+        {
+            let request = whole(&format!("POST /api/v1/jobs/a/resume HTTP/1.1\r\n{header}\r\n\r\n"));
+            assert_eq!(request.bearer, token, "{header}");
+        }
+        assert_eq!(status(b"POST /pause HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}"), 413);
+        assert_eq!(status(b"DELETE /api/v1/jobs/a/pause HTTP/1.1\r\n\r\n"), 405);
     }
 
     #[test]

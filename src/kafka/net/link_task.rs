@@ -17,7 +17,7 @@ use crate::wire::DecodeError;
 
 use super::dial::{Stream, io_text};
 use super::login::LoginSource;
-use super::{now, sleep_until};
+use super::{now, sleep_until, wall_clock_ms};
 
 /// A connection to a broker with which versions have been agreed on. Clones share it; when the last one is dropped, the
 /// connection closes.
@@ -27,6 +27,7 @@ pub(crate) struct LinkHandle {
     versions: Arc<VersionTable>,
     client_id: Arc<str>,
     quiet: Quiet,
+    opened_ms: i64,
 }
 
 /// Until when the broker wants no more of us on a connection (KIP-219).
@@ -137,7 +138,7 @@ impl LinkHandle {
         let (ready, when_ready) = oneshot::channel();
         tokio::spawn(Driver { link, login, patience, queue, replies: BTreeMap::new(), ready: Some(ready) }.run(stream));
         let versions = when_ready.await.unwrap_or(Err(LinkFault::Abandoned))?;
-        Ok(Self { commands, versions, client_id, quiet: Quiet::default() })
+        Ok(Self { commands, versions, client_id, quiet: Quiet::default(), opened_ms: wall_clock_ms() })
     }
 
     /// Sends one request and waits for its answer. Dropping the future abandons the answer, not the connection.
@@ -165,6 +166,11 @@ impl LinkHandle {
         let closed = CallFault::Link { fault: LinkFault::Closed, sent: false };
         self.commands.send(command).await.map_err(|_| closed)?;
         Ok(PendingCall { version, answer, quiet: self.quiet.clone() })
+    }
+
+    /// When it could be used first, in milliseconds since 1970.
+    pub(crate) const fn opened_ms(&self) -> i64 {
+        self.opened_ms
     }
 
     /// Whether the connection has ended.

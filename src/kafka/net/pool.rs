@@ -136,6 +136,15 @@ impl Pool {
         LinkHandle::open(stream, client_id, self.request_patience, login).await
     }
 
+    /// When the oldest connection to a place that stands was opened, in milliseconds since 1970. One that is being made is passed over.
+    pub(crate) fn opened_ms(&self, place: &Place) -> Option<i64> {
+        let opened = |slot: &Slot| {
+            let held = slot.link.try_lock().ok()?;
+            held.as_ref().filter(|(_, link)| !link.is_closed()).map(|(_, link)| link.opened_ms())
+        };
+        self.slots().iter().filter(|((_, at), _)| at == place).filter_map(|(_, slot)| opened(slot)).min()
+    }
+
     /// Closes every connection of a lane, once the requests that hold it are done.
     pub(crate) fn close_lane(&self, lane: Lane) {
         self.slots().retain(|(other, _), _| *other != lane);

@@ -154,6 +154,7 @@ async fn brokers(job: &Job) -> Result<(), kafka::Error> {
             is_controller: controller == Some(broker.node),
             release: answer.as_ref().ok().and_then(kafka::VersionTable::release).map(str::to_owned),
             round_trip_us: answer.is_ok().then(|| u64::try_from(took.as_micros()).unwrap_or(u64::MAX)),
+            connected_ms: job.client.connected_ms(broker.node),
             error: answer.err().map(|error| error.to_string()),
         });
     }

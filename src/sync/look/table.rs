@@ -25,7 +25,20 @@ pub(super) async fn look(spec: &JobSpec, options: LookOptions) -> Vec<super::Fin
 async fn ask(spec: &JobSpec, options: LookOptions, findings: &mut Findings) -> Result<(), RunError> {
     let writer = &spec.writer;
     let maxcompute = maxcompute(spec, writer.retries_max.min(RETRIES_MAX))?;
-    let table = maxcompute.table(&writer.table).await.map_err(|error| tunnel_failure(&error))?;
+    let table = match maxcompute.table(&writer.table).await {
+        Ok(table) => table,
+        Err(error) if error.kind() == ErrorKind::NoSuchTable => {
+            // Whether somebody may list tables is another right than to read one; nobody is told about it here.
+            let names = maxcompute.table_names().await.unwrap_or_default();
+            let near = job::nearest(&writer.table, names.iter().map(String::as_str));
+            let failure = tunnel_failure(&error);
+            return Err(match near {
+                Some(near) => failure.advise(format!("did you mean {near}?")),
+                None => failure,
+            });
+        }
+        Err(error) => return Err(tunnel_failure(&error)),
+    };
     let keys: Vec<&str> = table.schema.partition_keys.iter().map(|key| key.name.as_str()).collect();
     let parted =
         if keys.is_empty() { "not partitioned".to_owned() } else { format!("partitioned by {}", keys.join(", ")) };

@@ -70,6 +70,8 @@ pub struct BrokerView {
     pub release: Option<String>,
     /// How long it took to answer, in microseconds.
     pub round_trip_us: Option<u64>,
+    /// Since when the job is connected to it.
+    pub connected_ms: Option<UnixMillis>,
     /// Why it did not answer.
     pub error: Option<String>,
 }

@@ -114,11 +114,13 @@ impl JobStatus {
             return Health { word: HealthWord::Stalled, text, since_ms: since, stage: Some(stage) };
         }
         let is_committing = state.committing_since.is_some();
+        // A stream without an end waits for records then.
+        let has_all = state.is_run && state.lag() == Some(0);
         let is_busy = match state.reading {
             Reading::CaughtUp => is_committing,
             Reading::Gathering { until } => is_committing || is_late(until),
             Reading::Nothing => is_committing || !state.owned.is_empty(),
-            Reading::Writing => true,
+            Reading::Writing => !has_all,
         };
         if is_busy && is_late(state.progress_at) {
             let (stage, on) = who_waits(state, is_committing);
@@ -142,6 +144,7 @@ impl JobStatus {
             Reading::Gathering { .. } if !is_committing => {
                 told(HealthWord::Running, "gathers records for the next commit".to_owned())
             }
+            _ if has_all => told(HealthWord::CaughtUp, "all records are in the table".to_owned()),
             _ if is_committing => told(HealthWord::Running, "commits a batch".to_owned()),
             Reading::Writing => told(HealthWord::Running, "reads records and sends rows".to_owned()),
             _ => told(HealthWord::Running, "looks for records".to_owned()),
@@ -154,11 +157,13 @@ fn who_waits(state: &State, is_committing: bool) -> (Option<Stage>, String) {
     match waiting {
         Some(waiting) => (Some(waiting.stage), waiting.on),
         None if is_committing => {
-            let sessions: Vec<String> = (state.batches.iter())
+            let in_batches = (state.batches.iter())
                 .flat_map(|batch| &batch.sessions)
                 .filter(|session| session.fate != "committed")
-                .map(|session| format!("upload session {}, which is {}", session.upload_id, session.fate))
-                .collect();
+                .map(|session| format!("upload session {}, which is {}", session.upload_id, session.fate));
+            // A run has no batches, and one commit.
+            let of_run = state.sessions_opened.keys().filter(|_| state.batches.is_empty());
+            let sessions: Vec<String> = in_batches.chain(of_run.map(|id| format!("upload session {id}"))).collect();
             let on = if sessions.is_empty() { "the group's coordinator".to_owned() } else { sessions.join(", ") };
             (Some(Stage::Commit), on)
         }

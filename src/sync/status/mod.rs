@@ -3,6 +3,7 @@
 //!
 //! Times are milliseconds since 1970, given by the writer. Nothing here decides anything.
 
+mod bounded;
 mod cluster;
 mod group;
 mod health;
@@ -130,6 +131,10 @@ struct State {
     progress_at: UnixMillis,
     owned: Vec<i32>,
     partitions: BTreeMap<i32, Partition>,
+    /// Whether it is a run and no agent's job: without batches, and members of a group.
+    is_run: bool,
+    /// Whether the job ends at ends that are known, however far the logs go on.
+    ends_are_fixed: bool,
     /// Of batches that are over.
     counted: Snapshot,
     times: StageTimes,
@@ -240,6 +245,8 @@ impl JobStatus {
             progress_at: now,
             owned: Vec::new(),
             partitions: BTreeMap::new(),
+            is_run: false,
+            ends_are_fixed: false,
             counted: Snapshot::default(),
             times: StageTimes::default(),
             batch: None,
@@ -381,13 +388,16 @@ impl JobStatus {
         if state.partitions.get(&partition).is_none_or(|known| known.position < Some(read.position)) {
             state.progress_at = now;
         }
+        let ends_are_fixed = state.ends_are_fixed;
         let known = state.partitions.entry(partition).or_default();
         known.records = known.records.saturating_add(read.records);
         known.bytes = known.bytes.saturating_add(read.bytes);
         known.position = known.position.max(Some(read.position));
         let said = |offset: i64| (offset >= 0).then_some(offset);
         known.high_watermark = known.high_watermark.max(said(read.high_watermark));
-        known.end = known.end.max(said(read.end));
+        if !ends_are_fixed {
+            known.end = known.end.max(said(read.end));
+        }
         known.log_start = known.log_start.max(said(read.log_start));
         known.read_ms = known.read_ms.max(said(read.newest_ms));
     }

@@ -40,6 +40,25 @@ impl MaxCompute {
             .map_err(|why| Error::new(ErrorKind::Decode, why).with_request_id(answer.request_id()).during(what))
     }
 
+    /// The names of tables beside this one, up to a thousand of them; in no promised order.
+    ///
+    /// # Errors
+    /// As [`MaxCompute::table`], and [`ErrorKind::Decode`].
+    pub async fn table_names(&self) -> Result<Vec<String>, Error> {
+        let mut path = self.table_path("tables")?;
+        path.pop();
+        let what = format!("list the tables of project \"{}\"", self.config().project);
+        let request = Request::new(Host::Odps, Method::Get, path, what.clone());
+        let request = request.query("expectmarker", "true").query("maxitems", "1000");
+        let answer = self.connection.send(&request).await?;
+        let root = Element::parse(&answer.text()).map_err(|why| {
+            let error = Error::new(ErrorKind::Decode, format!("the answer is not XML: {why}"));
+            error.with_request_id(answer.request_id()).during(what)
+        })?;
+        let names = root.children.iter().filter(|child| child.name == "Table");
+        Ok(names.filter_map(|table| table.child_text("Name")).map(str::to_owned).collect())
+    }
+
     /// Creates a partition unless it exists, by SQL: there is no REST call for it.
     ///
     /// # Errors
