@@ -22,6 +22,7 @@ def python_fill(kafka, *words):
 def reading(kafka, results, topic, expected, keys, rounds):
     """Some readings of a topic by forebay."""
     cell = results.cell("growth", **keys)
+    cell["records"] = expected[0]
     for _ in range(rounds):
         run = measure.count(peers.read("forebay", kafka.server, topic, 1, expected[0]), expected)
         cell.setdefault("runs", []).append([run["cpu"], run["wall"], run["mb"]])

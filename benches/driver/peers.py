@@ -85,6 +85,12 @@ def idle(name, server, topic, partitions, seconds):
     return [*program(name), *where, "--partitions", partitions, "--idle", seconds]
 
 
+def is_built(name):
+    """Whether there is a program of this client, from an earlier run."""
+    wanted = BUILT / "java" / "CountRecords.class" if name == "java" else (read(name, "", "", 1, 0)[0])
+    return Path(wanted).exists()
+
+
 def program(name):
     if name in RUST:
         return [BUILT / "rust" / "release" / ("librdkafka" if name == "librdkafka" else f"peer-{name}")]

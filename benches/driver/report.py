@@ -9,7 +9,8 @@ from .peers import NAMES
 
 # Issue's word for it: forebay's CPU per record against the best other client's of the column.
 CPU_TARGETS = {"none": 0.75, "lz4": 0.75, "snappy": 0.7, "gzip": 0.6, "zstd": 1.0}
-PIPELINES = {"forebay": "forebay run", "java": "Java: KafkaConsumer + TableTunnel", "python": "Python: confluent-kafka + PyODPS"}
+PIPELINES = {"forebay": "forebay run", "java": "Java: Kafka 4.4.0 + odps-sdk 0.53.2",
+             "python": "Python: confluent-kafka 2.16.1 + PyODPS 0.13.2"}
 BEGIN, END = "<!-- compare: begin -->", "<!-- compare: end -->"
 
 
@@ -144,17 +145,18 @@ def pipeline_tables(results):
 GROWTH = {
     "records": ("records, one partition, lz4", "per million records"),
     "partitions": ("partitions of 200 records each", "per 1,000 partitions"),
-    "brokers": ("brokers, 6 partitions", "per broker"),
+    "brokers": ("brokers, 6 partitions, the same records", "per million records"),
     "columns": ("columns, through `forebay run`", "per column"),
 }
-PER = {"records": 1e6, "partitions": 1e3, "brokers": 1, "columns": 1}
+PER = {"records": 1e6, "partitions": 1e3, "columns": 1}
 
 
 def growth_lines(results, kind):
     """Size, CPU without that of an empty topic, of each step."""
     cells = [cell for cell in results.part("growth") if cell["kind"] == kind and cell.get("runs")]
     base = next((value(cell, 0) for cell in cells if cell["n"] == 0), 0)
-    return base, sorted((cell["n"], value(cell, 0), value(cell, 1), value(cell, 2)) for cell in cells if cell["n"] > 0)
+    sizes = sorted((cell for cell in cells if cell["n"] > 0), key=lambda cell: cell["n"])
+    return base, [(cell["n"], *(value(cell, index) for index in range(3)), cell.get("records") or 1) for cell in sizes]
 
 
 def exponent(points):
@@ -172,10 +174,11 @@ def growth_tables(results):
         if not lines:
             continue
         rows = [
-            [f"{n:,}", figure(cpu, 3), figure((cpu - base) / n * PER[kind], 4), figure(wall, 2), figure(memory, 1)]
-            for n, cpu, wall, memory in lines
+            [f"{n:,}", figure(cpu, 3), figure((cpu - base) / (n if kind in PER else records) * PER.get(kind, 1e6), 4), figure(wall, 2),
+             figure(memory, 1)]
+            for n, cpu, wall, memory, records in lines
         ]
-        slope = exponent([(n, cpu - base) for n, cpu, _, _ in lines])
+        slope = exponent([(n, cpu - base) for n, cpu, *_ in lines])
         note = f"Exponent {slope:.2f}" if slope is not None else "No exponent"
         note += f"; {base:.3f} CPU s of an empty topic taken off." if base else "."
         yield f"#### Growth with {title}\n\n" + table(["", "CPU s", f"CPU s {per}", "wall s", "peak MB"], rows) + f"\n\n{note}"
@@ -206,7 +209,7 @@ def targets(results):
     yield from pipeline_targets(results)
     for kind, least, title in [("records", 1e5, "CPU per record"), ("partitions", 100, "CPU per partition")]:
         base, lines = growth_lines(results, kind)
-        each = [(cpu - base) / n for n, cpu, _, _ in lines if n >= least]
+        each = [(cpu - base) / n for n, cpu, *_ in lines if n >= least]
         if len(each) > 1:
             spread = (max(each) / min(each) - 1) * 100 if min(each) > 0 else math.inf
             first, last = (f"{n:,}" for n in (min(n for n, *_ in lines if n >= least), max(n for n, *_ in lines)))
@@ -233,7 +236,7 @@ def told(numbers, unit):
 def about(results):
     for part, made in results.data["about"].items():
         yield (f"- {part}: `{made['command']}` on {made['date']}, commit {made['commit']}: {made['cores']} cores ({made['cpu']}), "
-               f"{made['memory_gib']} GiB, Linux {made['kernel']}, {made['rust']}; load {made['load']:.1f} at its end; {made['minutes']} minutes")
+               f"{made['memory_gib']} GiB, Linux {made['kernel']}, {made.get('tools', '')}; load {made['load']:.1f} at its end; {made['minutes']} minutes")
 
 
 def sections(results):

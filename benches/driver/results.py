@@ -1,10 +1,13 @@
 """Everything that was measured, in one JSON file that is written after every step."""
 
+import datetime
 import json
 import os
 import platform
 import subprocess
 from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Results:
@@ -43,15 +46,21 @@ class Results:
 def machine():
     cpu = next((line.partition(":")[2].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
     memory = int(next(line for line in open("/proc/meminfo") if line.startswith("MemTotal")).split()[1])
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    rust = subprocess.run(["rustc", "--version"], capture_output=True, text=True).stdout.strip()
     return {
         "cores": os.cpu_count(),
         "cpu": cpu,
         "memory_gib": round(memory / (1 << 20)),
         "kernel": platform.release(),
-        "rust": rust,
-        "commit": commit,
+        "tools": ", ".join(filter(None, map(first_line, [["rustc", "--version"], ["java", "--version"], ["go", "version"]]))),
+        "commit": first_line(["git", "rev-parse", "--short", "HEAD"]),
         "load": os.getloadavg()[0],
-        "date": __import__("datetime").date.today().isoformat(),
+        "date": datetime.date.today().isoformat(),
     }
+
+
+def first_line(command):
+    """What a program says first; nothing without the program."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, cwd=ROOT).stdout.partition("\n")[0]
+    except OSError:
+        return ""

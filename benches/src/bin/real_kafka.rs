@@ -1,7 +1,8 @@
 //! A real Kafka 4.4.0 for `benches/compare`: started and filled by what its standard input says, ended when that ends.
 //!
 //! One broker has a second listener that advertises another port: a relay that counts is put there, and what comes through it
-//! stays on it. Commands, one a line, each answered by one line of JSON:
+//! stays on it. `real_kafka [BROKERS [FOLDER]]`: one broker, and data in a scratch folder, unless told. Commands, one a line, each
+//! answered by one line of JSON:
 //!
 //! `topic NAME PARTITIONS`, `fill NAME CODEC RECORDS FILLER_WORDS`, `delete NAME`
 
@@ -16,6 +17,8 @@ use forebay_proto_tests::port;
 
 fn main() -> ExitCode {
     let brokers = env::args().nth(1).and_then(|word| word.parse().ok()).unwrap_or(1);
+    let folder = env::args().nth(2).map(|folder| format!("{folder}/{{id}}"));
+    let properties: Vec<_> = folder.iter().map(|folder| ("log.dirs", folder.as_str())).collect();
     let (behind, relay) = (port::free(), port::free());
     let listener = Listener {
         name: "RELAYED",
@@ -27,9 +30,9 @@ fn main() -> ExitCode {
     let cluster = match brokers {
         1 => {
             let access = Access { listeners: &[listener], ..Access::default() };
-            KafkaCluster::start_with_access(Version::V4_4_0, &[], &access)
+            KafkaCluster::start_with_access(Version::V4_4_0, &properties, &access)
         }
-        _ => KafkaCluster::start(Version::V4_4_0, brokers, &[]),
+        _ => KafkaCluster::start(Version::V4_4_0, brokers, &properties),
     };
     answer(&format!("{{\"server\": \"{}\", \"relay\": {relay}, \"behind\": {behind}}}", cluster.servers()));
     for line in io::stdin().lock().lines().map_while(Result::ok) {

@@ -13,6 +13,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("bootstrap.servers", task.server.as_str()),
         ("client.id", "kacrab"),
         ("check.crcs", "true"),
+        ("max.poll.records", "20000"),
         ("enable.auto.commit", "false"),
         ("auto.offset.reset", "earliest"),
         ("fetch.max.bytes", &count::FETCH_BYTES.to_string()),
