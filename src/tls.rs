@@ -48,7 +48,10 @@ pub(crate) fn provider() -> Result<Arc<CryptoProvider>, String> {
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 fn graviola() -> Option<Arc<CryptoProvider>> {
-    Some(Arc::new(rustls_graviola::default_provider()))
+    use rustls_graviola::kx::{P256, P384, X25519};
+    // Without ML-KEM, which neither brokers nor Tunnel speak: it makes a connection's first message larger than a packet, and
+    // the program too.
+    Some(Arc::new(CryptoProvider { kx_groups: vec![&X25519, &P256, &P384], ..rustls_graviola::default_provider() }))
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]

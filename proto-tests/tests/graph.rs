@@ -48,6 +48,8 @@ fn the_agent_holds_no_c() {
         let graph = graph("static", target);
         assert!(graph.contains("forebay") && graph.contains("kafka-protocol"), "not the agent's graph: {graph:?}");
         assert_eq!(offenders(&graph), [""; 0], "in the agent for {target}");
+        let of_icu: Vec<&String> = graph.iter().filter(|name| name.starts_with("icu_")).collect();
+        assert!(of_icu.is_empty(), "{of_icu:?}: cargo update -p idna_adapter --precise 1.0.0 (CONTRIBUTING.md)");
     }
 }
 

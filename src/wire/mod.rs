@@ -11,9 +11,10 @@ mod reader;
 mod varint;
 mod writer;
 
-pub use crc::{Crc32c, crc32, crc32c};
+pub use crc::{Crc32c, GatheredCrc32c, crc32, crc32c};
 pub use error::{DecodeError, DecodeFault};
 pub use reader::Reader;
+pub(crate) use varint::short_uvarint;
 pub use varint::{
     VARINT_BYTES_MAX, VARLONG_BYTES_MAX, put_uvarint, unzigzag32, unzigzag64, uvarint_len, zigzag32, zigzag64,
 };

@@ -1,7 +1,7 @@
 //! A cursor over bytes from a peer.
 
 use super::error::{DecodeError, DecodeFault};
-use super::varint::{VARINT_BYTES_MAX, VARLONG_BYTES_MAX, unzigzag32, unzigzag64};
+use super::varint::{VARINT_BYTES_MAX, VARLONG_BYTES_MAX, short_uvarint, unzigzag32, unzigzag64};
 
 /// Reads protocol primitives from the front of a slice.
 ///
@@ -37,6 +37,12 @@ impl<'a> Reader<'a> {
     /// What has not been consumed yet.
     pub fn rest(&self) -> &'a [u8] {
         self.buf.get(self.at..).unwrap_or_default()
+    }
+
+    /// Steps over all but the last `left` bytes, of which there are as many at least.
+    #[inline]
+    pub(crate) const fn skip_to_last(&mut self, left: usize) {
+        self.at = self.buf.len().saturating_sub(left);
     }
 
     /// An error about `field` at the present position.
@@ -143,8 +149,10 @@ impl<'a> Reader<'a> {
     /// [`DecodeFault::Truncated`]; [`DecodeFault::VarintOverflow`] beyond 5 bytes or 32 bits.
     #[inline]
     pub fn uvarint32(&mut self, field: &'static str) -> Result<u32, DecodeError> {
-        let wide = self.uvarint(VARINT_BYTES_MAX, field)?;
-        u32::try_from(wide).map_err(|_| self.error(DecodeFault::VarintOverflow, field))
+        match self.short_uvarint() {
+            Some(value) => Ok(value),
+            None => self.long_uvarint32(field),
+        }
     }
 
     /// An unsigned varint of at most 64 bits and 10 bytes.
@@ -153,7 +161,18 @@ impl<'a> Reader<'a> {
     /// [`DecodeFault::Truncated`]; [`DecodeFault::VarintOverflow`] beyond 10 bytes or 64 bits.
     #[inline]
     pub fn uvarint64(&mut self, field: &'static str) -> Result<u64, DecodeError> {
-        self.uvarint(VARLONG_BYTES_MAX, field)
+        match self.short_uvarint() {
+            Some(value) => Ok(value.into()),
+            None => self.long_uvarint(VARLONG_BYTES_MAX, field),
+        }
+    }
+
+    /// As [`short_uvarint`].
+    #[inline]
+    fn short_uvarint(&mut self) -> Option<u32> {
+        let (value, rest) = short_uvarint(self.buf.get(self.at..)?)?;
+        self.at = self.buf.len().saturating_sub(rest.len());
+        Some(value)
     }
 
     /// A zigzag varint of 32 bits (Kafka's VARINT).
@@ -174,8 +193,14 @@ impl<'a> Reader<'a> {
         self.uvarint64(field).map(unzigzag64)
     }
 
-    #[inline]
-    fn uvarint(&mut self, bytes_max: usize, field: &'static str) -> Result<u64, DecodeError> {
+    #[inline(never)]
+    fn long_uvarint32(&mut self, field: &'static str) -> Result<u32, DecodeError> {
+        let wide = self.long_uvarint(VARINT_BYTES_MAX, field)?;
+        u32::try_from(wide).map_err(|_| self.error(DecodeFault::VarintOverflow, field))
+    }
+
+    #[inline(never)]
+    fn long_uvarint(&mut self, bytes_max: usize, field: &'static str) -> Result<u64, DecodeError> {
         let mut value = 0_u64;
         let mut shift = 0_u32;
         for _ in 0..bytes_max {
@@ -243,6 +268,11 @@ mod tests {
         assert!(Reader::new(&[0xff, 0xff, 0xff, 0xff, 0x1f]).uvarint32("n").is_err());
         assert!(Reader::new(&[0xff; 10]).uvarint64("n").is_err());
         assert!(Reader::new(&[0x80]).uvarint64("n").is_err());
+        // More bytes than are needed are taken, as Java takes them; they may be one or two.
+        assert_eq!(Reader::new(&[0x85, 0x00]).uvarint32("n"), Ok(5));
+        assert_eq!(Reader::new(&[0xff, 0x7f, 1]).uvarint64("n"), Ok(16_383));
+        assert_eq!(Reader::new(&[0xff, 0xff, 0x00]).uvarint32("n"), Ok(16_383));
+        assert_eq!(Reader::new(&[]).uvarint32("n").map_err(|e| e.at), Err(0));
         let max = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
         assert_eq!(Reader::new(&max).varint64("n"), Ok(i64::MIN));
     }

@@ -25,6 +25,28 @@ pub const fn unzigzag64(value: u64) -> i64 {
     (value >> 1).cast_signed() ^ (value & 1).cast_signed().wrapping_neg()
 }
 
+/// A varint of one to four bytes, as nearly all are, and what follows it; none for a longer one and for one that is cut off, which
+/// [`Reader`](super::Reader) tells apart. Slices come and go by value: through a reference they would live in memory.
+#[inline(always)]
+pub(crate) fn short_uvarint(bytes: &[u8]) -> Option<(u32, &[u8])> {
+    match bytes {
+        [a @ 0..=0x7f, rest @ ..] => Some((u32::from(*a), rest)),
+        [a, b @ 0..=0x7f, rest @ ..] => Some((u32::from(a & 0x7f) | u32::from(*b) << 7, rest)),
+        _ => middle_uvarint(bytes),
+    }
+}
+
+/// One of three or four bytes.
+#[inline(never)]
+fn middle_uvarint(bytes: &[u8]) -> Option<(u32, &[u8])> {
+    let low = |byte: u8| u32::from(byte & 0x7f);
+    match bytes {
+        [a, b, c @ 0..=0x7f, rest @ ..] => Some((low(*a) | low(*b) << 7 | low(*c) << 14, rest)),
+        [a, b, c, d @ 0..=0x7f, rest @ ..] => Some((low(*a) | low(*b) << 7 | low(*c) << 14 | low(*d) << 21, rest)),
+        _ => None,
+    }
+}
+
 /// Appends `value` to `out` as an unsigned varint of 1 to 10 bytes.
 #[inline]
 pub fn put_uvarint(out: &mut Vec<u8>, mut value: u64) {
@@ -54,6 +76,20 @@ mod tests {
             assert_eq!(unzigzag32(zigzag32(v)), v);
         }
         assert_eq!(zigzag64(i64::MIN), u64::MAX);
+    }
+
+    #[test]
+    fn short_ones_come_out_as_they_went_in() {
+        for v in [0, 1, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152, 268_435_455] {
+            let mut out = Vec::new();
+            put_uvarint(&mut out, u64::from(v));
+            for end in 0..out.len() {
+                assert_eq!(short_uvarint(out.get(..end).unwrap_or_default()), None, "{v}");
+            }
+            out.push(9);
+            assert_eq!(short_uvarint(&out), Some((v, &[9][..])), "{v}");
+        }
+        assert_eq!(short_uvarint(&[0xff, 0xff, 0xff, 0xff, 0x01]), None);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! A processor without what the cryptography needs, as QEMU makes one.
 
+use std::time::Instant;
+
 use forebay_proto_tests::kafka::{KafkaCluster, Version};
 use forebay_proto_tests::process::{Output, command, run};
 use forebay_proto_tests::scratch::Scratch;
@@ -20,8 +22,15 @@ fn an_old_cpu_works_without_tls_and_says_what_it_lacks_for_it() {
     cluster.create_topic("cpu", 1, 1);
     let server = cluster.server();
     let list = ["kafka", "topics", "--list", "--bootstrap-server", &server];
-    let listed = on_an_old_cpu(&list).expect_success();
-    assert!(listed.stdout_text().lines().any(|line| line == "cpu"), "{}", listed.describe());
+    // The broker that is asked may hear of the topic a moment later.
+    let begun = Instant::now();
+    loop {
+        let listed = on_an_old_cpu(&list).expect_success();
+        if listed.stdout_text().lines().any(|line| line == "cpu") {
+            break;
+        }
+        assert!(begun.elapsed() < LIMIT, "{}", listed.describe());
+    }
 
     let tls = scratch.write("tls.properties", "security.protocol=SSL\n");
     let refused = on_an_old_cpu(&[&list[..], &["--command-config", tls.to_str().expect("a readable path")]].concat());

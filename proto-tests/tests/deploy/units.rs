@@ -25,20 +25,17 @@ fn analyze(unit: &str, arguments: &[&str]) -> Output {
 
 #[test]
 fn systemd_finds_nothing_wrong_with_the_units() {
-    // The plain unit says what old hosts understand, and new ones have another name for.
-    for unit in ["forebay@.service", "plain/forebay@.service"] {
-        let output =
-            analyze(unit, &["--man=no", "--recursive-errors=no", "verify", "forebay@orders.service"]).expect_success();
-        assert_eq!(
-            output
-                .stderr_text()
-                .lines()
-                .filter(|line| line.contains("forebay") && !line.contains("MemoryLimit="))
-                .count(),
-            0,
-            "{}",
-            output.describe()
-        );
+    for (unit, expected) in [
+        ("forebay@.service", 0),
+        // It says what old hosts understand; new ones have another name for that, and say so.
+        ("plain/forebay@.service", 1),
+    ] {
+        let output = analyze(unit, &["--man=no", "--recursive-errors=no", "verify", "forebay@orders.service"]);
+        let said = output.stderr_text();
+        let (known, other): (Vec<&str>, Vec<&str>) =
+            said.lines().filter(|line| line.contains("forebay")).partition(|line| line.contains("MemoryLimit="));
+        assert!(other.is_empty() && known.len() <= expected && output.code <= 1, "{}", output.describe());
+        assert!(output.code == 0 || !known.is_empty(), "{}", output.describe());
     }
 }
 

@@ -76,6 +76,8 @@ fn is_root(path: &str) -> bool {
             | [_, "tests" | "benches" | "examples", _, "main.rs"]
             | ["proto-tests", "fuzz", "fuzz_targets", _]
             | ["proto-tests", "fuzz", "src", "lib.rs"]
+            | ["benches", "protocol", "src", "lib.rs" | "main.rs"]
+            | ["benches", "protocol", "benches", _]
             | ["benches", "peers", .., "src", "lib.rs" | "main.rs"]
             | ["benches", "peers", .., "src", "bin", _]
     )

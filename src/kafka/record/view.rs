@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::codec::TimestampType;
 use super::legacy;
 use crate::limits;
-use crate::wire::{DecodeError, DecodeFault, Reader};
+use crate::wire::{DecodeError, DecodeFault, Reader, short_uvarint, unzigzag32};
 
 /// The decoded records of one batch: one buffer, and what its header says about offsets and timestamps.
 ///
@@ -108,6 +108,44 @@ impl<'a> Iterator for RecordIter<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
+        match self.read_plain() {
+            Some(record) => Some(Ok(record)),
+            None => self.next_of_any_kind(),
+        }
+    }
+}
+
+impl<'a> RecordIter<'a> {
+    /// The next record if it is of the common kind: of a batch, wanted, without headers, every number of at most four bytes. None, and
+    /// nothing consumed, for any other, damage included.
+    #[inline]
+    fn read_plain(&mut self) -> Option<Record<'a>> {
+        let Layout::Batch { base_offset, base_timestamp, append_time } = self.layout else { return None };
+        let left = self.left.checked_sub(1)?;
+        let (len, rest) = length(self.reader.rest())?;
+        let (body, rest) = rest.split_at_checked(len?)?;
+        // Behind the attributes, of which no bit is in use.
+        let (timestamp_delta, body) = short_uvarint(body.get(1..)?)?;
+        let timestamp_delta = unzigzag32(timestamp_delta);
+        let (offset_delta, body) = short_uvarint(body)?;
+        let offset_delta = unzigzag32(offset_delta);
+        let (key, body) = content(body)?;
+        let (value, body) = content(body)?;
+        let offset = base_offset.checked_add(offset_delta.into())?;
+        if body != [0] || offset_delta < 0 || offset > self.last_offset || offset < self.first_offset {
+            return None;
+        }
+        self.left = left;
+        self.reader.skip_to_last(rest.len());
+        let (timestamp, timestamp_type) = match append_time {
+            Some(time) => (time, TimestampType::LogAppendTime),
+            None => (base_timestamp.wrapping_add(timestamp_delta.into()), TimestampType::CreateTime),
+        };
+        Some(Record { offset, timestamp, timestamp_type, key, value, headers: Headers::default() })
+    }
+
+    #[inline(never)]
+    fn next_of_any_kind(&mut self) -> Option<Result<Record<'a>, DecodeError>> {
         while self.left > 0 {
             self.left = self.left.saturating_sub(1);
             match self.read() {
@@ -126,9 +164,7 @@ impl<'a> Iterator for RecordIter<'a> {
         self.ended = true;
         self.reader.finish("records").err().map(Err)
     }
-}
 
-impl<'a> RecordIter<'a> {
     /// The next record, or `None` when it lies before the wanted offset.
     #[inline]
     fn read(&mut self) -> Result<Option<Record<'a>>, DecodeError> {
@@ -195,6 +231,27 @@ impl<'a> RecordIter<'a> {
         base.checked_add(delta)
             .filter(|offset| delta >= 0 && *offset <= self.last_offset)
             .ok_or_else(|| reader.error(DecodeFault::BadValue(delta), "offset_delta"))
+    }
+}
+
+/// A length of at most four bytes, none for null, and what follows; none in all for any other.
+#[inline(always)]
+fn length(bytes: &[u8]) -> Option<(Option<usize>, &[u8])> {
+    let (coded, rest) = short_uvarint(bytes)?;
+    // Zigzag: even numbers are twice the length, and 1 is -1.
+    match coded {
+        1 => Some((None, rest)),
+        _ if coded & 1 == 0 => Some((Some((coded >> 1) as usize), rest)),
+        _ => None,
+    }
+}
+
+/// A key or a value as [`nullable`] reads it, and what follows; none in all where that would fail or the length is long.
+#[inline(always)]
+fn content(bytes: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
+    match length(bytes)? {
+        (None, rest) => Some((None, rest)),
+        (Some(len), rest) => rest.split_at_checked(len).map(|(content, rest)| (Some(content), rest)),
     }
 }
 

@@ -9,6 +9,8 @@ mod nested;
 mod route;
 mod scalar;
 #[cfg(test)]
+pub(crate) mod specs;
+#[cfg(test)]
 mod tests;
 mod time;
 
@@ -349,7 +351,18 @@ impl Converter {
         };
         let Some(rows) = pick(&target) else { return Ok(false) };
         for cell in &self.cells {
-            let scalar = self.scalar(&cell.source, partition, record, &found, delta);
+            let scalar = match (&cell.source, &document) {
+                // What the members were found in is the text that the bytes of the value come to. Only decoding that changed
+                // nothing lends it.
+                (Source::Value, Some(Cow::Borrowed(text)))
+                    if self.value_type == FieldType::ByteArray
+                        && cell.target_type == ColumnType::String
+                        && !text.is_empty() =>
+                {
+                    Ok(Scalar::Text(Cow::Borrowed(text)))
+                }
+                _ => self.scalar(&cell.source, partition, record, &found, delta),
+            };
             let fits = scalar.and_then(|scalar| {
                 scalar::write(&self.rules, cell.target, &cell.target_type, scalar, self.encoding, rows, delta)
             });

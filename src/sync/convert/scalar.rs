@@ -46,7 +46,11 @@ pub(super) fn write(
     };
     match target_type {
         ColumnType::String => {
-            let text = text(scalar, encoding, delta);
+            let mut digits = [0; DIGITS_MAX];
+            let text = match scalar {
+                Scalar::Long(number) => Cow::Borrowed(decimal_text(number, &mut digits)),
+                scalar => text(scalar, encoding, delta),
+            };
             if let Some(bytes) = within_length(rules, text.as_bytes(), true, delta)? {
                 rows.string(target, bytes);
             }
@@ -190,6 +194,30 @@ pub(super) fn text<'a>(scalar: Scalar<'a>, encoding: Charset, delta: &mut Delta)
             text
         }
     }
+}
+
+/// Longest text of a 64-bit number: 19 digits and a sign.
+const DIGITS_MAX: usize = 20;
+
+/// A whole number as text, in memory of the caller's: most rows have some.
+fn decimal_text(number: i64, digits: &mut [u8; DIGITS_MAX]) -> &str {
+    let mut left = number.unsigned_abs();
+    let mut start = DIGITS_MAX;
+    for digit in digits.iter_mut().rev() {
+        start = start.saturating_sub(1);
+        *digit = b'0' | (left % 10) as u8;
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    if number < 0 {
+        start = start.saturating_sub(1);
+        if let Some(sign) = digits.get_mut(start) {
+            *sign = b'-';
+        }
+    }
+    digits.get(start..).and_then(|digits| std::str::from_utf8(digits).ok()).unwrap_or_default()
 }
 
 /// The shortest plain text of a number, and Java's names for those that are none.
@@ -401,7 +429,9 @@ mod tests {
         assert_eq!(cell("string", text("a")), Ok(Value::text("a")));
         assert_eq!(cell("string", text("")), Ok(Value::text("")));
         assert_eq!(cell("string", Scalar::Null), Ok(Value::Null));
-        assert_eq!(cell("string", Scalar::Long(-7)), Ok(Value::text("-7")));
+        for number in [-7, 0, 9, 10, 12_345_678_901, i64::MAX, i64::MIN] {
+            assert_eq!(cell("string", Scalar::Long(number)), Ok(Value::text(number.to_string())));
+        }
         assert_eq!(cell("string", Scalar::Double(1e21)), Ok(Value::text("1000000000000000000000")));
         assert_eq!(cell("string", Scalar::Float(0.1)), Ok(Value::text("0.1")));
         assert_eq!(cell("string", Scalar::Double(f64::NEG_INFINITY)), Ok(Value::text("-Infinity")));

@@ -2,90 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use bytes::Bytes;
 use jiff::tz::TimeZone;
 
+use super::specs::{reader, writer};
 use super::*;
-use crate::job::{
-    Begin, DataPath, DateFormat, End, Isolation, OdpsConnection, OverLengthLog, PathStep, Routing, Secret,
-    UploadCompression,
-};
+use crate::job::{DataPath, DateFormat, PathStep};
 use crate::kafka::record::{BatchBuilder, BatchOptions, Decompressor, Header, RecordSet};
 use crate::tunnel::{Column, RowDecoder, Value};
-
-fn reader(columns: Vec<SourceColumn>) -> ReaderSpec {
-    ReaderSpec {
-        servers: vec!["localhost:9092".into()],
-        topic: "t".into(),
-        partitions: None,
-        columns,
-        key_type: FieldType::ByteArray,
-        value_type: FieldType::ByteArray,
-        encoding: Charset::Utf8,
-        header_encoding: Charset::Utf8,
-        data_format: DataFormat::Json,
-        group: None,
-        properties: BTreeMap::new(),
-        security: BTreeMap::new(),
-        client_id: None,
-        isolation: Isolation::ReadUncommitted,
-        begin: Begin::LogStart,
-        end: End::Latest,
-        wait_time: Duration::from_secs(1),
-        old_form: true,
-        stop_when_poll_empty: true,
-        auto_offset_reset: None,
-        fetch_min_bytes: 1,
-        fetch_wait_max: Duration::from_millis(500),
-        fetch_bytes_max: None,
-        partition_fetch_bytes_max: None,
-        request_timeout: None,
-        connect_timeout: None,
-        retry_backoff: None,
-        session_timeout: Duration::from_secs(30),
-        commit_offsets: false,
-        time_zone: TimeZone::UTC,
-    }
-}
-
-fn writer(columns: &[&str]) -> WriterSpec {
-    WriterSpec {
-        connection: OdpsConnection {
-            project: "p".into(),
-            endpoint: "http://localhost/api".into(),
-            tunnel_endpoint: None,
-            identity: crate::job::Identity::AccessKey,
-            access_id: String::new(),
-            access_key: Secret::new(String::new()),
-            security_token: None,
-            schema: None,
-            quota: None,
-            region: None,
-            source: String::new(),
-        },
-        table: "t".into(),
-        partition: String::new(),
-        columns: WriterColumns::Named(columns.iter().map(|name| (*name).to_owned()).collect()),
-        mode: crate::job::Mode::Batch,
-        truncate: true,
-        empty_as_null: false,
-        block_bytes: 1 << 26,
-        retries_max: 1,
-        upload_compression: UploadCompression::None,
-        over_length: OverLength::KeepOn,
-        odps_field_bytes_max: 1 << 23,
-        field_bytes_max: 1 << 23,
-        over_length_log: OverLengthLog { enabled: true, count_max: None },
-        pre_sql: Vec::new(),
-        post_sql: Vec::new(),
-        write_timeout: Duration::from_secs(600),
-        routing: Routing::default(),
-        date_zone: None,
-    }
-}
 
 fn schema(columns: &[(&str, &str)]) -> TableSchema {
     let column = |(name, type_): &(&str, &str)| Column::new(*name, ColumnType::parse(type_).unwrap());

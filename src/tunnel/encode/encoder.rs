@@ -6,7 +6,7 @@ use super::{END_RECORD, META_CHECKSUM, META_COUNT, NANOS_PER_SECOND};
 use super::{WIRE_DELIMITED, WIRE_FIXED32, WIRE_FIXED64, WIRE_VARINT};
 use crate::tunnel::column_type::ColumnType;
 use crate::tunnel::value::{Value, ValueError, integer_range};
-use crate::wire::{Crc32c, put_uvarint, zigzag32, zigzag64};
+use crate::wire::{GatheredCrc32c, put_uvarint, zigzag32, zigzag64};
 
 /// Encodes the rows of one block.
 ///
@@ -25,8 +25,8 @@ pub struct RowEncoder {
     row_start: usize,
     /// The first column that may still be set in the unfinished row.
     column_next: u32,
-    row_crc: Crc32c,
-    stream_crc: Crc32c,
+    row_crc: GatheredCrc32c,
+    stream_crc: GatheredCrc32c,
     rows: u64,
 }
 
@@ -64,7 +64,7 @@ impl RowEncoder {
     pub fn boolean(&mut self, column: usize, value: bool) {
         self.tag(column, WIRE_VARINT);
         self.buf.push(u8::from(value));
-        self.row_crc.update(&[u8::from(value)]);
+        self.row_crc.update_number([u8::from(value)]);
     }
 
     /// DATETIME, in milliseconds since 1970-01-01T00:00:00Z.
@@ -116,11 +116,12 @@ impl RowEncoder {
         if value.is_null() {
             return Ok(());
         }
-        let before = (self.buf.len(), self.row_crc, self.column_next);
+        let before = (self.buf.len(), self.row_crc.mark(), self.column_next);
         self.tag(column, super::wire_type(type_));
         put_value(&mut self.buf, &mut self.row_crc, type_, value).inspect_err(|_| {
             self.buf.truncate(before.0);
-            (self.row_crc, self.column_next) = (before.1, before.2);
+            self.row_crc.go_back(before.1);
+            self.column_next = before.2;
         })
     }
 
@@ -129,7 +130,7 @@ impl RowEncoder {
         let crc = self.row_crc.value();
         put_tag(&mut self.buf, END_RECORD, WIRE_VARINT);
         put_uvarint(&mut self.buf, u64::from(crc));
-        self.stream_crc.update(&crc.to_le_bytes());
+        self.stream_crc.update_number(crc.to_le_bytes());
         self.rows = self.rows.saturating_add(1);
         self.start_row();
     }
@@ -166,7 +167,7 @@ impl RowEncoder {
         Bytes::from(self.buf)
     }
 
-    const fn start_row(&mut self) {
+    fn start_row(&mut self) {
         self.row_start = self.buf.len();
         self.column_next = 0;
         self.row_crc.reset();
@@ -184,12 +185,12 @@ impl RowEncoder {
         );
         self.column_next = field;
         put_tag(&mut self.buf, field, wire_type);
-        self.row_crc.update(&field.to_le_bytes());
+        self.row_crc.update_number(field.to_le_bytes());
     }
 
     #[inline]
     fn hash_i64(&mut self, value: i64) {
-        self.row_crc.update(&value.to_le_bytes());
+        self.row_crc.update_number(value.to_le_bytes());
     }
 }
 
@@ -199,25 +200,25 @@ fn put_tag(buf: &mut Vec<u8>, field: u32, wire_type: u32) {
 }
 
 #[inline]
-fn put_hashed(buf: &mut Vec<u8>, crc: &mut Crc32c, bytes: &[u8]) {
+fn put_hashed(buf: &mut Vec<u8>, crc: &mut GatheredCrc32c, bytes: &[u8]) {
     buf.extend_from_slice(bytes);
     crc.update(bytes);
 }
 
-fn put_timestamp(buf: &mut Vec<u8>, crc: &mut Crc32c, seconds: i64, nanos: i32) {
+fn put_timestamp(buf: &mut Vec<u8>, crc: &mut GatheredCrc32c, seconds: i64, nanos: i32) {
     put_uvarint(buf, zigzag64(seconds));
     put_uvarint(buf, u64::from(zigzag32(nanos)));
-    crc.update(&seconds.to_le_bytes());
-    crc.update(&nanos.to_le_bytes());
+    crc.update_number(seconds.to_le_bytes());
+    crc.update_number(nanos.to_le_bytes());
 }
 
-fn put_i64(buf: &mut Vec<u8>, crc: &mut Crc32c, value: i64) {
+fn put_i64(buf: &mut Vec<u8>, crc: &mut GatheredCrc32c, value: i64) {
     put_uvarint(buf, zigzag64(value));
-    crc.update(&value.to_le_bytes());
+    crc.update_number(value.to_le_bytes());
 }
 
 /// Writes a value that is not NULL, without its tag. Recursion is as deep as the type, which is bounded where it is parsed.
-fn put_value(buf: &mut Vec<u8>, crc: &mut Crc32c, type_: &ColumnType, value: &Value) -> Result<(), ValueError> {
+fn put_value(buf: &mut Vec<u8>, crc: &mut GatheredCrc32c, type_: &ColumnType, value: &Value) -> Result<(), ValueError> {
     use ColumnType as T;
     let wrong = |reason| Err(ValueError { type_: type_.clone(), found: value.kind(), reason });
     match (type_, value) {
@@ -281,7 +282,12 @@ fn put_value(buf: &mut Vec<u8>, crc: &mut Crc32c, type_: &ColumnType, value: &Va
 }
 
 /// Writes the flag of an element, and the element unless it is NULL.
-fn put_nullable(buf: &mut Vec<u8>, crc: &mut Crc32c, type_: &ColumnType, value: &Value) -> Result<(), ValueError> {
+fn put_nullable(
+    buf: &mut Vec<u8>,
+    crc: &mut GatheredCrc32c,
+    type_: &ColumnType,
+    value: &Value,
+) -> Result<(), ValueError> {
     buf.push(u8::from(value.is_null()));
     if value.is_null() { Ok(()) } else { put_value(buf, crc, type_, value) }
 }
