@@ -43,7 +43,7 @@ def rounds(kafka, names, topics, results, most, deadline, log):
                 except RuntimeError as error:
                     # A client that cannot read this is out of this cell; forebay has to.
                     log(f"{name} on {topic}: {error}")
-                    cell["failed"] = str(error)[:300]
+                    cell["failed"] = (str(error).strip().splitlines() or ["?"])[-1][:300]
                     if name == "forebay":
                         raise
                     continue

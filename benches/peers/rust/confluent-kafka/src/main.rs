@@ -14,6 +14,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let settings: HashMap<String, String> = [
         ("bootstrap.servers", task.server.clone()),
         ("client.id", "confluent-kafka".to_owned()),
+        // The only kind of group that it knows, asked for even without a group.
+        ("group.protocol", "consumer".to_owned()),
         ("check.crcs", "true".to_owned()),
         ("enable.auto.commit", "false".to_owned()),
         ("auto.offset.reset", "earliest".to_owned()),
