@@ -49,8 +49,7 @@ pub(crate) fn provider() -> Result<Arc<CryptoProvider>, String> {
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 fn graviola() -> Option<Arc<CryptoProvider>> {
     use rustls_graviola::kx::{P256, P384, X25519};
-    // Without ML-KEM, which neither brokers nor Tunnel speak: it makes a connection's first message larger than a packet, and
-    // the program too.
+    // Without ML-KEM, which neither brokers nor Tunnel speak: it makes a connection's first message larger than a packet.
     Some(Arc::new(CryptoProvider { kx_groups: vec![&X25519, &P256, &P384], ..rustls_graviola::default_provider() }))
 }
 
