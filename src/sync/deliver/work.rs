@@ -47,12 +47,9 @@ pub(super) struct Work {
     delivery: Delivery,
     tasks: JoinSet<Done>,
     arrived: Vec<Done>,
-    /// Offset commits whose answers are not there yet.
-    commits: usize,
     started: Instant,
-    /// Set while a batch that still waits for records is to come back: it is drained, or others wait for it.
+    /// Set while a batch that still waits for records is to come back.
     recall: watch::Sender<bool>,
-    draining: bool,
     /// When the first of the records that no batch has taken yet was seen.
     first_seen: FirstSeen,
 }
@@ -71,10 +68,8 @@ impl Work {
             generation,
             tasks: JoinSet::new(),
             arrived: Vec::new(),
-            commits: 0,
             started: Instant::now(),
             recall: watch::Sender::new(false),
-            draining: false,
             first_seen: FirstSeen::default(),
         }
     }
@@ -84,10 +79,8 @@ impl Work {
     }
 
     /// Begins nothing more.
-    pub(super) fn drain(&mut self) {
+    pub(super) const fn drain(&mut self) {
         self.delivery.handle_drain();
-        self.draining = true;
-        self.recall.send_replace(true);
     }
 
     pub(super) fn is_quiet(&self) -> bool {
@@ -104,26 +97,28 @@ impl Work {
     /// of the assignment, and from KIP-1251 on a commit of an older epoch is taken while the partition has stayed with its member: a
     /// commit that comes after its successor has read the offsets would undo what the successor does.
     pub(super) async fn settle(mut self) -> bool {
+        let now = self.now();
         let mut is_certain = true;
-        let arrived = std::mem::take(&mut self.arrived);
-        for done in arrived {
-            is_certain &= self.is_certain(&done);
-        }
-        while self.commits > 0 {
-            match self.tasks.join_next().await {
-                Some(Ok(done)) => is_certain &= self.is_certain(&done),
-                Some(Err(_)) => is_certain = false,
-                None => return false,
+        let mut arrived = std::mem::take(&mut self.arrived).into_iter();
+        loop {
+            let done = match arrived.next() {
+                Some(done) => done,
+                None if !self.delivery.is_committing() => return is_certain,
+                None => match self.tasks.join_next().await {
+                    Some(Ok(done)) => done,
+                    Some(Err(_)) | None => return false,
+                },
+            };
+            if let Done::Committed(id, outcome) = done {
+                is_certain &= !matches!(outcome, CommitOutcome::Ambiguous);
+                self.committed(now, id, outcome);
             }
         }
-        is_certain
     }
 
-    fn is_certain(&mut self, done: &Done) -> bool {
-        let Done::Committed(_, outcome) = done else { return true };
-        self.commits = self.commits.saturating_sub(1);
-        tell_commit(&self.job, outcome);
-        !matches!(outcome, CommitOutcome::Ambiguous)
+    fn committed(&mut self, now: Millis, id: CommitId, outcome: CommitOutcome) {
+        tell_commit(&self.job, &outcome);
+        self.delivery.handle_committed(now, id, outcome);
     }
 
     /// Hands in what has arrived and carries out what is due.
@@ -135,7 +130,7 @@ impl Work {
         while let Some(order) = self.delivery.poll_order(now) {
             self.carry_out(order);
         }
-        let recall = self.draining || self.delivery.is_held_up();
+        let recall = self.delivery.is_held_up();
         self.recall.send_if_modified(|now| std::mem::replace(now, recall) != recall);
         while let Some(event) = self.delivery.poll_event() {
             tell(&self.job, &event);
@@ -182,11 +177,7 @@ impl Work {
                 }
                 self.delivery.handle_write_failed(now, batch, failure);
             }
-            Done::Committed(id, outcome) => {
-                self.commits = self.commits.saturating_sub(1);
-                tell_commit(&self.job, &outcome);
-                self.delivery.handle_committed(now, id, outcome);
-            }
+            Done::Committed(id, outcome) => self.committed(now, id, outcome),
             Done::Posted(batch, upload) => self.delivery.handle_posted(batch, &upload),
             Done::Session(batch, upload, state) => {
                 tell_session(&self.job, &upload, &state);
@@ -212,7 +203,7 @@ impl Work {
             }
             Order::Write(order) => {
                 // It takes all that is idle, so nothing waits for it yet.
-                self.recall.send_replace(self.draining);
+                self.recall.send_replace(false);
                 let (batch, recall, first_seen) = (order.batch, self.recall.subscribe(), self.first_seen.clone());
                 self.tasks.spawn(async move {
                     match write(&job, &order, recall, &first_seen).await {
@@ -228,7 +219,6 @@ impl Work {
                     Some(Step::Advance) => ("advance", "advanced"),
                     Some(Step::Refresh) | None => ("refresh", "refreshed"),
                 };
-                self.commits += 1;
                 self.tasks.spawn(async move {
                     crash_point(before);
                     let outcome = commit(&committer, &generation, &job.spec.reader.topic, &order).await;

@@ -197,14 +197,19 @@ impl Delivery {
         self.over.is_some() || (self.batches.is_empty() && self.commits.is_empty() && self.fetch == Fetch::Done)
     }
 
-    /// Whether something waits for the batch that is being written: partitions that have become idle since, or sessions to be written
-    /// again. A first writing that has found nothing to read yet is then to come back as it is ([`Written`] without ends), and the
-    /// next one takes all: what it waits for may never come, while others have records.
+    /// Whether a first writing that has found nothing to read yet is to come back as it is ([`Written`] without ends): nothing new is to
+    /// begin, or something waits for it, partitions that have become idle since or sessions to be written again. The next one then
+    /// takes all: what this one waits for may never come, while others have records.
     pub fn is_held_up(&self) -> bool {
         let phases = |wanted: Phase| self.batches.values().filter(move |batch| batch.phase == wanted);
         let is_idle = |state: &Partition| state.place == Place::Idle && state.written_at.is_some();
         phases(Phase::Writing).any(|batch| batch.rebuild.is_none())
-            && (phases(Phase::Write).next().is_some() || self.partitions.values().any(is_idle))
+            && (self.draining || phases(Phase::Write).next().is_some() || self.partitions.values().any(is_idle))
+    }
+
+    /// Whether writes of offsets are out.
+    pub fn is_committing(&self) -> bool {
+        !self.commits.is_empty()
     }
 
     /// What a write of offsets that is out does.

@@ -282,8 +282,9 @@ fn one_bad_partition_does_not_stop_the_others() {
 fn a_drained_delivery_finishes_what_is_sealed_and_begins_nothing() {
     let mut delivery = joined(options(), stored(5, ""));
     let batch = write_order(&mut delivery, 0);
+    assert!(!delivery.is_held_up());
     delivery.handle_drain();
-    assert!(!delivery.is_quiet());
+    assert!(!delivery.is_quiet() && delivery.is_held_up());
     delivery.handle_written(batch, Written { ends: BTreeMap::from([(0, 9)]), sessions: Vec::new() });
     let advance = commit_order(&mut delivery, 0);
     delivery.handle_committed(0, advance.id, CommitOutcome::Acknowledged);
