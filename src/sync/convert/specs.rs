@@ -6,9 +6,33 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use crate::job::{
-    Begin, Charset, DataFormat, End, FieldType, Identity, Isolation, Mode, OdpsConnection, OverLength, OverLengthLog,
-    ReaderSpec, Routing, Secret, SourceColumn, UploadCompression, WriterColumns, WriterSpec,
+    Begin, Charset, DataFormat, DataPath, End, FieldType, Identity, Isolation, Mode, OdpsConnection, OverLength,
+    OverLengthLog, PathStep, ReaderSpec, Routing, Secret, SourceColumn, UploadCompression, WriterColumns, WriterSpec,
 };
+
+/// The columns of the reference job's table.
+pub(crate) const REFERENCE_TABLE: [&str; 8] =
+    ["key", "value", "partition1", "timestamp1", "offset", "t123", "event_id", "tag"];
+
+/// What the reference job reads into them.
+pub(crate) fn reference_columns() -> Vec<SourceColumn> {
+    vec![
+        SourceColumn::Key,
+        SourceColumn::Value,
+        SourceColumn::Partition,
+        SourceColumn::Timestamp,
+        SourceColumn::Offset,
+        SourceColumn::Constant("123".into()),
+        data("event_id"),
+        data("tag.desc"),
+    ]
+}
+
+/// A member of the value, by its dotted path.
+pub(crate) fn data(name: &str) -> SourceColumn {
+    let steps = name.split('.').map(|step| PathStep::Member(step.to_owned())).collect();
+    SourceColumn::Data(DataPath { whole: name.to_owned(), steps })
+}
 
 /// A reader of a local topic that gives these columns.
 pub(crate) fn reader(columns: Vec<SourceColumn>) -> ReaderSpec {

@@ -5,20 +5,15 @@
 use bytes::Bytes;
 use jiff::tz::TimeZone;
 
-use super::specs::{reader, writer};
+use super::specs::{REFERENCE_TABLE, data, reader, reference_columns, writer};
 use super::*;
-use crate::job::{DataPath, DateFormat, PathStep};
+use crate::job::DateFormat;
 use crate::kafka::record::{BatchBuilder, BatchOptions, Decompressor, Header, RecordSet};
 use crate::tunnel::{Column, RowDecoder, Value};
 
 fn schema(columns: &[(&str, &str)]) -> TableSchema {
     let column = |(name, type_): &(&str, &str)| Column::new(*name, ColumnType::parse(type_).unwrap());
     TableSchema { columns: columns.iter().map(column).collect(), partition_keys: Vec::new() }
-}
-
-fn data(name: &str) -> SourceColumn {
-    let steps = name.split('.').map(|step| PathStep::Member(step.to_owned())).collect();
-    SourceColumn::Data(DataPath { whole: name.to_owned(), steps })
 }
 
 type Message<'a> = (i64, Option<&'a [u8]>, Option<&'a [u8]>, &'a [Header<'a>]);
@@ -51,21 +46,10 @@ fn convert(
     (out, dirty, delta)
 }
 
-const SEED: [&str; 8] = ["key", "value", "partition1", "timestamp1", "offset", "t123", "event_id", "tag"];
-
 fn seed() -> (Converter, TableSchema) {
-    let columns = vec![
-        SourceColumn::Key,
-        SourceColumn::Value,
-        SourceColumn::Partition,
-        SourceColumn::Timestamp,
-        SourceColumn::Offset,
-        SourceColumn::Constant("123".into()),
-        data("event_id"),
-        data("tag.desc"),
-    ];
-    let schema = schema(&SEED.map(|name| (name, "string")));
-    let converter = Converter::new(&reader(columns), &writer(&SEED), &TimeZone::UTC, &schema, 1 << 23).unwrap();
+    let schema = schema(&REFERENCE_TABLE.map(|name| (name, "string")));
+    let (reader, writer) = (reader(reference_columns()), writer(&REFERENCE_TABLE));
+    let converter = Converter::new(&reader, &writer, &TimeZone::UTC, &schema, 1 << 23).unwrap();
     (converter, schema)
 }
 

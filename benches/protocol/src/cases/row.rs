@@ -21,9 +21,6 @@ const ROWS: u64 = 1000;
 /// Largest field of a row, in bytes, as a session says it.
 const FIELD_BYTES_MAX: usize = 8 << 20;
 
-/// The columns of the reference job's table.
-const COLUMNS: [&str; 8] = ["key", "value", "partition1", "timestamp1", "offset", "t123", "event_id", "tag"];
-
 pub(super) fn cases() -> Vec<Case> {
     let bytes = |items: u64| items * JSON_BYTES as u64;
     vec![
@@ -96,23 +93,9 @@ fn numbers() -> Run {
 
 /// The reference job: a batch's records into rows.
 fn convert() -> Run {
-    let member = |name: &str| {
-        let steps = name.split('.').map(|step| PathStep::Member(step.to_owned())).collect();
-        SourceColumn::Data(DataPath { whole: name.to_owned(), steps })
-    };
-    let sources = vec![
-        SourceColumn::Key,
-        SourceColumn::Value,
-        SourceColumn::Partition,
-        SourceColumn::Timestamp,
-        SourceColumn::Offset,
-        SourceColumn::Constant("123".into()),
-        member("event_id"),
-        member("tag.desc"),
-    ];
-    let columns = COLUMNS.map(|name| Column::new(name, ColumnType::String)).to_vec();
+    let columns = specs::REFERENCE_TABLE.map(|name| Column::new(name, ColumnType::String)).to_vec();
     let schema = TableSchema { columns, partition_keys: Vec::new() };
-    let (reader, writer) = (specs::reader(sources), specs::writer(&COLUMNS));
+    let (reader, writer) = (specs::reader(specs::reference_columns()), specs::writer(&specs::REFERENCE_TABLE));
     let converter = Converter::new(&reader, &writer, &TimeZone::UTC, &schema, FIELD_BYTES_MAX);
     let converter = converter.expect("columns that fit");
     let set = RecordSet::new(Bytes::from(batch(Codec::None, JSON_BYTES)));
