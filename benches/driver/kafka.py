@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 from . import measure
+from .listening import listen
 
 # All topics of a full run have some 3 GB.
 MEMORY_LEAST = 6 << 30
@@ -64,21 +65,15 @@ class Relay:
     def __init__(self, kafka):
         self.target = ("127.0.0.1", kafka.behind)
         self.counts, self.lock = {}, threading.Lock()
-        self.listener = socket.create_server(("127.0.0.1", int(kafka.relayed.rpartition(":")[2])), backlog=100)
-        threading.Thread(target=self.accept, daemon=True).start()
+        self.listener = listen(int(kafka.relayed.rpartition(":")[2]), self.relay)
 
-    def accept(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            broker = socket.create_connection(self.target)
-            for end in (client, broker):
-                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            name = []
-            threading.Thread(target=self.up, args=(client, broker, name), daemon=True).start()
-            threading.Thread(target=self.down, args=(broker, client, name), daemon=True).start()
+    def relay(self, client):
+        broker = socket.create_connection(self.target)
+        for end in (client, broker):
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        name = []
+        threading.Thread(target=self.down, args=(broker, client, name), daemon=True).start()
+        self.up(client, broker, name)
 
     def up(self, client, broker, name):
         """Requests: a length, then API key, version, correlation id and client id."""

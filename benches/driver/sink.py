@@ -12,6 +12,8 @@ import socket
 import subprocess
 import threading
 
+from .listening import listen
+
 # The two trailing fields of a block: count of rows and checksum of checksums, as varints; zero rows here.
 COUNT, EMPTY = b"\xf0\xff\xff\x7f", b"\xf0\xff\xff\x7f\x00\xf8\xff\xff\x7f\x00"
 PIECE = 1 << 20
@@ -28,20 +30,11 @@ class Sink:
                 raise RuntimeError("the local MaxCompute has ended")
             told += line
         self.behind = re.search(r"tunnel endpoint +http://(\S+)", told)[1]
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=100)
-        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
         self.rows = self.bytes = 0
         self.blocks = {}
         self.lock = threading.Lock()
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
+        self.listener = listen(0, self.serve)
+        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
 
     def serve(self, client):
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
