@@ -1,6 +1,5 @@
 //! Reads a topic with Confluent's client in Rust.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use confluent_kafka::common::TopicPartition;
@@ -11,23 +10,9 @@ use count::Task;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut task = Task::from_arguments();
-    let settings: HashMap<String, String> = [
-        ("bootstrap.servers", task.server.clone()),
-        ("client.id", "confluent-kafka".to_owned()),
-        // The only kind of group that it knows, asked for even without a group.
-        ("group.protocol", "consumer".to_owned()),
-        ("check.crcs", "true".to_owned()),
-        ("enable.auto.commit", "false".to_owned()),
-        ("auto.offset.reset", "earliest".to_owned()),
-        ("fetch.max.bytes", count::FETCH_BYTES.to_string()),
-        ("max.partition.fetch.bytes", count::PARTITION_BYTES.to_string()),
-        ("fetch.max.wait.ms", count::WAIT_MS.to_string()),
-        ("fetch.min.bytes", "1".to_owned()),
-        ("max.poll.records", "20000".to_owned()),
-    ]
-    .into_iter()
-    .map(|(key, value)| (key.to_owned(), value))
-    .collect();
+    let mut settings = task.properties("confluent-kafka");
+    // The only kind of group that it knows, asked for even without a group.
+    settings.insert("group.protocol".to_owned(), "consumer".to_owned());
     let mut consumer =
         KafkaConsumer::new(ConsumerConfig::new(&settings)?, BytesDeserializer::new(), BytesDeserializer::new())?;
     let partitions: Vec<_> =

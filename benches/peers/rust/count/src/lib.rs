@@ -1,5 +1,6 @@
 //! What the programs of all clients have in common: their arguments, the count, and the line that they print.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// Fetch sizes and wait, the same for every client: Kafka's own defaults.
@@ -37,6 +38,24 @@ impl Task {
             read: 0,
             bytes: 0,
         }
+    }
+
+    /// What Java's consumer and those after its model are told, the same for each.
+    pub fn properties(&self, client: &str) -> HashMap<String, String> {
+        let (fetch, partition, wait) = (FETCH_BYTES.to_string(), PARTITION_BYTES.to_string(), WAIT_MS.to_string());
+        let properties = [
+            ("bootstrap.servers", self.server.as_str()),
+            ("client.id", client),
+            ("check.crcs", "true"),
+            ("enable.auto.commit", "false"),
+            ("auto.offset.reset", "earliest"),
+            ("fetch.max.bytes", &fetch),
+            ("max.partition.fetch.bytes", &partition),
+            ("fetch.max.wait.ms", &wait),
+            ("fetch.min.bytes", "1"),
+            ("max.poll.records", "20000"),
+        ];
+        properties.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
     }
 
     /// Whether it begins at the end of the topic and waits there.

@@ -9,19 +9,7 @@ use kacrab::consumer::Consumer;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut task = Task::from_arguments();
-    let mut consumer = Consumer::from_map([
-        ("bootstrap.servers", task.server.as_str()),
-        ("client.id", "kacrab"),
-        ("check.crcs", "true"),
-        ("max.poll.records", "20000"),
-        ("enable.auto.commit", "false"),
-        ("auto.offset.reset", "earliest"),
-        ("fetch.max.bytes", &count::FETCH_BYTES.to_string()),
-        ("max.partition.fetch.bytes", &count::PARTITION_BYTES.to_string()),
-        ("fetch.max.wait.ms", &count::WAIT_MS.to_string()),
-        ("fetch.min.bytes", "1"),
-    ])
-    .await?;
+    let mut consumer = Consumer::from_map(task.properties("kacrab")).await?;
     let partitions: Vec<_> =
         (0..task.partitions).map(|partition| TopicPartition::new(task.topic.clone(), partition)).collect();
     consumer.assign(partitions.clone())?;
