@@ -172,6 +172,18 @@ fn called_datax_it_is_datax() {
     assert!(output.stdout_text().contains(&format!("{:<26}: {:>19}\n", "读出记录总数", "2")), "{}", output.describe());
     assert!(output.stderr_text().contains("note: -j --jobid has no effect"), "{}", output.describe());
     assert_eq!([call(&[]).code, call(&["nowhere.json"]).code], [255, 1]);
+
+    let held = Fault::before("upload_block", Action::Hold { hold_ms: 600_000 });
+    world.service.service().faults().push(held.times(u32::MAX));
+    for signal in [Signal::TERM, Signal::INT] {
+        let blocks = world.service.requests("upload_block");
+        let mut datax = command(&datax);
+        datax.current_dir(world.scratch.path()).args(&words[5..]);
+        let mut run = Server::start("datax.py", datax, &world.scratch.path().join("datax.log"));
+        run.wait_until("a block on its way", LIMIT, |_| world.service.requests("upload_block") > blocks);
+        run.signal(signal);
+        assert_eq!(run.wait(LIMIT).code(), Some(143), "{}", run.log_tail());
+    }
 }
 
 #[test]
