@@ -46,9 +46,10 @@ pub(super) fn write(
     };
     match target_type {
         ColumnType::String => {
-            let mut digits = [0; DIGITS_MAX];
+            // Most rows have numbers of their record; their text needs no memory of its own.
+            let mut digits = itoa::Buffer::new();
             let text = match scalar {
-                Scalar::Long(number) => Cow::Borrowed(decimal_text(number, &mut digits)),
+                Scalar::Long(number) => Cow::Borrowed(digits.format(number)),
                 scalar => text(scalar, encoding, delta),
             };
             if let Some(bytes) = within_length(rules, text.as_bytes(), true, delta)? {
@@ -196,30 +197,6 @@ pub(super) fn text<'a>(scalar: Scalar<'a>, encoding: Charset, delta: &mut Delta)
     }
 }
 
-/// Longest text of a 64-bit number: 19 digits and a sign.
-const DIGITS_MAX: usize = 20;
-
-/// A whole number as text, in memory of the caller's: most rows have some.
-fn decimal_text(number: i64, digits: &mut [u8; DIGITS_MAX]) -> &str {
-    let mut left = number.unsigned_abs();
-    let mut start = DIGITS_MAX;
-    for digit in digits.iter_mut().rev() {
-        start = start.saturating_sub(1);
-        *digit = b'0' | (left % 10) as u8;
-        left /= 10;
-        if left == 0 {
-            break;
-        }
-    }
-    if number < 0 {
-        start = start.saturating_sub(1);
-        if let Some(sign) = digits.get_mut(start) {
-            *sign = b'-';
-        }
-    }
-    digits.get(start..).and_then(|digits| std::str::from_utf8(digits).ok()).unwrap_or_default()
-}
-
 /// The shortest plain text of a number, and Java's names for those that are none.
 fn float_text(number: impl std::fmt::Display, wide: f64) -> String {
     if wide.is_nan() {
@@ -234,9 +211,9 @@ fn float_text(number: impl std::fmt::Display, wide: f64) -> String {
 fn whole_number(scalar: &Scalar<'_>, target: &ColumnType) -> Result<i64, Reason> {
     let number = match scalar {
         Scalar::Long(number) => Some(*number),
-        Scalar::Text(text) => match Decimal::parse(text) {
-            Some(decimal) => decimal.to_i64(),
-            None => return Err(no_way(scalar, target)),
+        Scalar::Text(text) => match few_digits(text) {
+            Some(number) => Some(number),
+            None => Decimal::parse(text).ok_or_else(|| no_way(scalar, target))?.to_i64(),
         },
         Scalar::Float(number) => Decimal::parse(&number.to_string()).and_then(|d| d.to_i64()),
         Scalar::Double(number) => Decimal::parse(&number.to_string()).and_then(|d| d.to_i64()),
@@ -250,6 +227,23 @@ fn whole_number(scalar: &Scalar<'_>, target: &ColumnType) -> Result<i64, Reason>
         _ => (-i64::MAX, i64::MAX),
     };
     number.filter(|n| (range.0..=range.1).contains(n)).ok_or_else(|| out_of_range(scalar, target))
+}
+
+/// The number that a sign, if any, and at most 18 digits are, as almost all whole numbers; none of any other text.
+fn few_digits(text: &str) -> Option<i64> {
+    let digits = text.strip_prefix('-').unwrap_or(text).as_bytes();
+    if !(1..=18).contains(&digits.len()) {
+        return None;
+    }
+    let mut number = 0_i64;
+    for digit in digits {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        number = number.wrapping_mul(10).wrapping_add(i64::from(digit));
+    }
+    Some(if digits.len() < text.len() { number.wrapping_neg() } else { number })
 }
 
 fn out_of_range(scalar: &Scalar<'_>, target: &ColumnType) -> Reason {
@@ -402,6 +396,19 @@ mod tests {
             time_zone: zone.clone(),
             date_zone: zone,
         }
+    }
+
+    #[test]
+    fn few_digits_are_the_number_that_a_decimal_is() {
+        let nines = ["9".repeat(18), format!("-{}", "9".repeat(18)), "9".repeat(19), "0".repeat(40)];
+        let others = ["0", "7", "-7", "007", "-0", "", "-", "--1", "+5", "1-", "1.0", "1e2", " 1", "1/", "1:", "１"];
+        for text in nines.iter().map(String::as_str).chain(others) {
+            if let Some(number) = few_digits(text) {
+                assert_eq!(Decimal::parse(text).and_then(|decimal| decimal.to_i64()), Some(number), "{text}");
+            }
+        }
+        let taken: Vec<&str> = others.into_iter().filter(|text| few_digits(text).is_some()).collect();
+        assert_eq!(taken, ["0", "7", "-7", "007", "-0"]);
     }
 
     /// Writes one cell and reads it back through the independent decoder.
