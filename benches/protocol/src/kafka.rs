@@ -1,4 +1,5 @@
-//! Of the Kafka client the records alone.
+//! Of the Kafka client the records, and of its messages those that carry them.
 
+pub mod msg;
 #[path = "../../../src/kafka/record/mod.rs"]
 pub mod record;

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::shape::{Shape, check};
 use super::*;
+use crate::wire::Writer;
 
 pub(super) fn text(text: &'static str) -> StrBytes {
     StrBytes::from_static_str(text)
@@ -989,4 +990,14 @@ fn a_count_of_two_billion_is_refused_by_every_codec() {
     attack::<AddPartitionsToTxnCall>(|_| 4);
     attack::<TxnOffsetCommitCall>(|_| 4);
     attack::<ApiVersionsCall>(|_| 2);
+}
+
+#[test]
+fn whatever_the_crate_calls_retriable_is_retriable_here_under_the_same_number() {
+    for code in -1..=133_i16 {
+        let Some(theirs) = kafka_protocol::ResponseError::try_from_code(code) else { continue };
+        if theirs.is_retriable() {
+            assert!(ErrorCode(code).is_retriable(), "{code} {theirs:?}");
+        }
+    }
 }

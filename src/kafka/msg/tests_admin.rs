@@ -6,6 +6,7 @@ use kafka_protocol::messages as theirs;
 
 use super::tests::{read_back, text, topic, torment, written};
 use super::*;
+use crate::wire::Writer;
 
 #[test]
 fn partitions_and_records_both_ways() {
