@@ -31,6 +31,7 @@ struct Scan {
 impl<E: Clone> FetchState<E> {
     /// Takes the outcome of the request that is in flight to `broker`.
     pub fn handle_answer(&mut self, now: Instant, broker: i32, outcome: Result<FetchAnswer, Fault<E>>) {
+        self.changed();
         self.random = self.random.wrapping_add(1);
         let Some(source) = self.sources.get_mut(&broker) else { return };
         let Some(asked) = source.in_flight.take() else { return };
@@ -318,6 +319,7 @@ impl<E: Clone> FetchState<E> {
 
     /// Takes what the cluster says about a topic, or why it says nothing.
     pub fn handle_metadata(&mut self, now: Instant, name: &Arc<str>, outcome: Result<&Topic, Fault<E>>) {
+        self.changed();
         self.random = self.random.wrapping_add(1);
         let Some(topic) = self.topics.get_mut(name) else { return };
         topic.asks = topic.asks.saturating_add(1);

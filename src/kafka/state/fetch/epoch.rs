@@ -6,7 +6,10 @@ use std::time::Instant;
 
 use crate::kafka::msg::{CodeClass, EpochEnd, EpochEndAnswer, EpochEndCall, EpochEndPartition};
 
-use super::{Cause, Entry, Fault, FetchState, Moved, OffsetRange, OnLost, Position, RangeOrder, Ready, TopicPartition};
+use super::cursor::Cursor;
+use super::{
+    Cause, Entry, Fault, FetchState, Moved, OffsetRange, OnLost, Position, RangeOrder, Ready, TopicPartition, Until,
+};
 
 /// Partitions of one leader whose position is to be compared with its log. Hand it back with the answer.
 #[derive(Clone, Debug)]
@@ -21,7 +24,20 @@ pub struct EpochOrder {
 impl<E: Clone> FetchState<E> {
     /// The next leader whose log is to be compared with positions. Answer with [`FetchState::handle_epochs`].
     pub fn poll_epochs(&mut self, now: Instant) -> Option<EpochOrder> {
-        let leader = self.cursors.values().find_map(|cursor| cursor.wants_check(now))?;
+        let holds = match self.no_check {
+            Some(Until::Changed) => true,
+            Some(Until::Moment(moment)) => now < moment,
+            None => false,
+        };
+        if holds {
+            debug_assert!(!self.cursors.values().any(|cursor| cursor.wants_check(now).is_some()), "a check was missed");
+            return None;
+        }
+        let Some(leader) = self.cursors.values().find_map(|cursor| cursor.wants_check(now)) else {
+            let later = self.cursors.values().filter_map(Cursor::retry_at).filter(|at| *at > now).min();
+            self.no_check = Some(later.map_or(Until::Changed, Until::Moment));
+            return None;
+        };
         let mut order = EpochOrder { broker: leader, call: EpochEndCall { topics: Vec::new() }, asked: Vec::new() };
         for (partition, cursor) in &mut self.cursors {
             if cursor.wants_check(now) != Some(leader) {
@@ -40,6 +56,7 @@ impl<E: Clone> FetchState<E> {
 
     /// Takes where epochs end in a leader's log.
     pub fn handle_epochs(&mut self, now: Instant, order: &EpochOrder, outcome: Result<EpochEndAnswer, Fault<E>>) {
+        self.changed();
         let broker = order.broker;
         for (partition, generation, current_epoch) in &order.asked {
             let cursor = self.cursors.get_mut(partition).filter(|cursor| cursor.generation == *generation);
@@ -115,7 +132,14 @@ impl<E: Clone> FetchState<E> {
 
     /// The next partition whose first and last offset are wanted. Answer with [`FetchState::handle_range`].
     pub fn poll_range(&mut self) -> Option<RangeOrder> {
-        let (partition, cursor) = self.cursors.iter_mut().find(|(_, cursor)| cursor.wants_range())?;
+        if self.no_range {
+            debug_assert!(!self.cursors.values().any(Cursor::wants_range), "a range was missed");
+            return None;
+        }
+        let Some((partition, cursor)) = self.cursors.iter_mut().find(|(_, cursor)| cursor.wants_range()) else {
+            self.no_range = true;
+            return None;
+        };
         let generation = cursor.ask_range();
         Some(RangeOrder { partition: partition.clone(), generation })
     }
@@ -128,6 +152,7 @@ impl<E: Clone> FetchState<E> {
         generation: u64,
         outcome: Result<OffsetRange, Fault<E>>,
     ) {
+        self.changed();
         let cursor = self.cursors.get_mut(partition).filter(|cursor| cursor.generation == generation);
         // It may have been moved since.
         let Some(cursor) = cursor else { return };

@@ -118,8 +118,19 @@ pub struct FetchState<E> {
     first_broker: usize,
     /// Whether a request waits for room in the budget.
     wants_room: bool,
+    /// Whether no partition wants its range, as of the last look at all of them.
+    no_range: bool,
+    /// Until when no partition wants a check, as of the last look at all of them.
+    no_check: Option<Until>,
     turn: u64,
     random: u64,
+}
+
+/// How long something holds that only time can change.
+#[derive(Clone, Copy, Debug)]
+enum Until {
+    Changed,
+    Moment(Instant),
 }
 
 #[derive(Debug)]
@@ -319,6 +330,8 @@ impl<E: Clone> FetchState<E> {
             brokers_changed: false,
             first_broker: 0,
             wants_room: false,
+            no_range: false,
+            no_check: None,
             turn: 0,
             random,
         }
@@ -327,6 +340,7 @@ impl<E: Clone> FetchState<E> {
     /// Reads `partition` from `position` on. One that is assigned already is moved there.
     pub fn assign(&mut self, now: Instant, partition: TopicPartition, position: impl Into<Position>) {
         let position = position.into();
+        self.changed();
         self.discard(&partition);
         let topic = self.topics.entry(partition.topic.clone()).or_insert_with(|| TopicState::new(now));
         let leader = topic.leader(partition.partition);
@@ -353,6 +367,7 @@ impl<E: Clone> FetchState<E> {
 
     /// Stops asking for a partition and handing it out. What was fetched is kept while it is no more than a broker's share.
     pub fn pause(&mut self, partition: &TopicPartition) {
+        self.changed();
         let Some(cursor) = self.cursors.get_mut(partition) else { return };
         if std::mem::replace(&mut cursor.paused, true) {
             return;
@@ -375,6 +390,7 @@ impl<E: Clone> FetchState<E> {
 
     /// Goes on with a paused partition.
     pub fn resume(&mut self, partition: &TopicPartition) {
+        self.changed();
         if let Some(cursor) = self.cursors.get_mut(partition) {
             cursor.paused = false;
         }
@@ -382,6 +398,7 @@ impl<E: Clone> FetchState<E> {
 
     /// Forgets a partition and what was fetched for it.
     pub fn remove(&mut self, partition: &TopicPartition) {
+        self.changed();
         self.discard(partition);
         self.cursors.remove(partition);
         self.brokers_changed = true;
@@ -462,6 +479,13 @@ impl<E: Clone> FetchState<E> {
     /// Whether a request waits for room in the budget: poll again when bytes have been given back.
     pub const fn wants_room(&self) -> bool {
         self.wants_room
+    }
+
+    /// Some partition may want something by now. Every input and command says so: outputs are polled for each entry that is
+    /// handed out, and are not to look at thousands of partitions each time.
+    const fn changed(&mut self) {
+        self.no_range = false;
+        self.no_check = None;
     }
 
     fn next_turn(&mut self) -> u64 {

@@ -81,6 +81,12 @@ impl<E: Clone> FetchState<E> {
             if source.in_flight.is_some() || source.is_full(share) {
                 continue;
             }
+            // Without room for the least there is none for a larger one; which partitions are due can wait.
+            if !self.has_room(share) {
+                self.wants_room = true;
+                continue;
+            }
+            let Some(source) = self.sources.get(&broker) else { continue };
             let members = source.members.iter();
             let found = members.filter_map(|partition| Some((partition.clone(), self.cursors.get(partition)?)));
             let mut due: Vec<(TopicPartition, &Cursor<E>)> =
