@@ -398,20 +398,24 @@ impl<E: Clone> FetchState<E> {
 
     /// Forgets a partition and what was fetched for it.
     pub fn remove(&mut self, partition: &TopicPartition) {
-        self.changed();
         self.discard(partition);
         self.cursors.remove(partition);
-        self.brokers_changed = true;
-        let topic = &partition.topic;
-        if !self.cursors.keys().any(|other| other.topic == *topic) {
-            self.topics.remove(topic);
+        self.leave_brokers(partition);
+        let first = TopicPartition { topic: partition.topic.clone(), partition: i32::MIN };
+        let next = self.cursors.range(first..).next();
+        if next.is_none_or(|(other, _)| other.topic != partition.topic) {
+            self.topics.remove(&partition.topic);
         }
     }
 
     /// Drops what waits for the caller and goes back to the position up to which it has been given.
     fn discard(&mut self, partition: &TopicPartition) {
         let Some(cursor) = self.cursors.get_mut(partition) else { return };
+        let queued = cursor.queued;
         cursor.rewind();
+        if queued == 0 {
+            return;
+        }
         self.ready.retain(|entry| entry.partition() != partition);
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Outputs: `poll_request`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -21,7 +21,7 @@ pub(super) struct Source {
     pub(super) in_flight: Option<Asked>,
     pub(super) session: Session,
     /// Partitions that may be read from here, as of the last look at all of them.
-    members: Vec<TopicPartition>,
+    members: BTreeSet<TopicPartition>,
     /// Answers that somebody still holds.
     answers: Vec<Weak<Hold>>,
     /// Bytes of answers that are held, on the way to the caller or at the caller's.
@@ -125,9 +125,24 @@ impl<E: Clone> FetchState<E> {
         }
         for (partition, cursor) in &self.cursors {
             for node in cursor.nodes() {
-                self.sources.entry(node).or_default().members.push(partition.clone());
+                self.sources.entry(node).or_default().members.insert(partition.clone());
             }
         }
+        self.find_used();
+    }
+
+    /// Forgets a partition alone: whoever reads many to their ends removes them one by one.
+    pub(super) fn leave_brokers(&mut self, partition: &TopicPartition) {
+        let mut emptied = false;
+        for source in self.sources.values_mut() {
+            emptied |= source.members.remove(partition) && source.members.is_empty();
+        }
+        if emptied {
+            self.find_used();
+        }
+    }
+
+    fn find_used(&mut self) {
         let used = self.sources.iter().filter(|(_, source)| !source.members.is_empty());
         self.brokers = used.map(|(node, _)| *node).collect();
     }
