@@ -31,7 +31,6 @@ pub(super) fn cases() -> Vec<Case> {
         Case { name: "pack/deflate", items: 1, bytes: PACKED_BYTES, prepare: || pack(Compression::Deflate) },
         Case { name: "pack/snappy", items: 1, bytes: PACKED_BYTES, prepare: || pack(Compression::Snappy) },
         Case { name: "pack/lz4", items: 1, bytes: PACKED_BYTES, prepare: || pack(Compression::Lz4) },
-        Case { name: "pack/zstd", items: 1, bytes: PACKED_BYTES, prepare: || pack(Compression::Zstd) },
     ]
 }
 
