@@ -86,6 +86,30 @@ impl Output {
         self.advance(bytes.len())
     }
 
+    /// Appends `len` times `byte`.
+    ///
+    /// # Errors
+    /// [`DecodeFault::TooLarge`], and nothing is written then.
+    pub(super) fn repeat(&mut self, byte: u8, len: usize) -> Result<(), DecodeError> {
+        let total = self.filled.saturating_add(len);
+        if total > self.bytes_max {
+            return Err(self.too_large(total));
+        }
+        if let Some(free) = self.free(len).get_mut(..len) {
+            free.fill(byte);
+        }
+        self.advance(len)
+    }
+
+    /// The output from byte `start` on, which is at most what is filled, and free space behind it: `wanted` bytes in all at least, or
+    /// as many as the bound leaves.
+    pub(super) fn from(&mut self, start: usize, wanted: usize) -> &mut [u8] {
+        let needed = start.saturating_add(wanted).saturating_sub(self.filled);
+        self.split(needed);
+        let end = self.buffer.len().min(self.bytes_max.saturating_add(1));
+        self.buffer.get_mut(start..end).unwrap_or_default()
+    }
+
     /// The error for `size` bytes of output, announced or reached.
     pub(super) const fn too_large(&self, size: usize) -> DecodeError {
         DecodeError::new(DecodeFault::TooLarge { size, max: self.bytes_max }, "decompressed records", 0)
