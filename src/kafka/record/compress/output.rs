@@ -101,11 +101,9 @@ impl Output {
         self.advance(len)
     }
 
-    /// The output from byte `start` on, which is at most what is filled, and free space behind it: `wanted` bytes in all at least, or
-    /// as many as the bound leaves.
-    pub(super) fn from(&mut self, start: usize, wanted: usize) -> &mut [u8] {
-        let needed = start.saturating_add(wanted).saturating_sub(self.filled);
-        self.split(needed);
+    /// The output from byte `start` on, and free space behind it: up to byte `end` at least, or as much as the bound leaves.
+    pub(super) fn between(&mut self, start: usize, end: usize) -> &mut [u8] {
+        self.split(end.saturating_sub(self.filled));
         let end = self.buffer.len().min(self.bytes_max.saturating_add(1));
         self.buffer.get_mut(start..end).unwrap_or_default()
     }

@@ -8,12 +8,15 @@
 /// Bytes before a stream that may be loaded.
 pub(super) const LEAD_BYTES: usize = 8;
 
+/// Most bytes of a stream.
+const STREAM_BYTES_MAX: u32 = 1 << 24;
+
 /// Bits that are good in a word that [`Bits::word`] gives.
 pub(super) const WORD_BITS_MIN: u32 = 57;
 
-/// The lowest bits of a word, by how many.
-const MASKS: [u32; 32] = {
-    let mut masks = [0; 32];
+/// The lowest bits of a word, by how many; as many entries as a byte has values, so that none is looked for beyond.
+const MASKS: [u32; 256] = {
+    let mut masks = [0; 256];
     let mut n = 0_u32;
     while n < 32 {
         masks[n as usize] = (1_u32 << n).wrapping_sub(1);
@@ -23,29 +26,31 @@ const MASKS: [u32; 32] = {
 };
 
 /// Bits from the end: behind the highest one that is set in the last byte.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub(super) struct Bits<'a> {
     /// The stream and the bytes before it.
     bytes: &'a [u8],
     /// Bits left and seven more, so that its eighths are where a word is loaded.
-    left: usize,
+    left: u32,
 }
 
 impl<'a> Bits<'a> {
-    /// The stream in `input` from `start` to `end`. None when there is none or it lacks its end mark.
+    /// The stream in `input` from `start` to `end`. None when there is none, it lacks its end mark or is larger than any block.
     pub(super) fn new(input: &'a [u8], start: usize, end: usize) -> Option<Self> {
         let bytes = input.get(start.checked_sub(LEAD_BYTES)?..end)?;
-        let stream_bytes = end.checked_sub(start).filter(|bytes| *bytes > 0)?;
-        let mark = usize::try_from(bytes.last()?.leading_zeros()).ok().filter(|zeros| *zeros < 8)?;
+        let stream_bytes = u32::try_from(end.checked_sub(start)?).ok().filter(|bytes| *bytes <= STREAM_BYTES_MAX)?;
+        let mark = bytes.last()?.leading_zeros();
         // The mark itself and the zeros above it are not part of it.
-        Some(Self { bytes, left: stream_bytes.wrapping_mul(8).wrapping_sub(mark).wrapping_add(6) })
+        (stream_bytes > 0 && mark < 8)
+            .then_some(Self { bytes, left: stream_bytes.wrapping_mul(8).wrapping_sub(mark).wrapping_add(6) })
     }
 
     /// The next bits from the top of a word, [`WORD_BITS_MIN`] of them at least.
     #[inline(always)]
     pub(super) fn word(&self) -> u64 {
-        match self.bytes.get(self.left >> 3..).and_then(|rest| rest.first_chunk::<8>()) {
-            Some(chunk) => u64::from_le_bytes(*chunk) << (!self.left & 7),
+        let at = (self.left >> 3) as usize;
+        match self.bytes.get(at..at.wrapping_add(8)).and_then(|word| word.first_chunk()) {
+            Some(word) => u64::from_le_bytes(*word) << (!self.left & 7),
             None => 0,
         }
     }
@@ -53,14 +58,14 @@ impl<'a> Bits<'a> {
     /// Counts `n` bits as taken.
     #[inline(always)]
     pub(super) const fn skip(&mut self, n: u32) {
-        self.left = self.left.wrapping_sub(n as usize);
+        self.left = self.left.wrapping_sub(n);
     }
 
     /// The next `n` bits, up to 31.
     #[inline]
-    pub(super) fn take(&mut self, n: u32) -> u32 {
+    pub(super) fn take(&mut self, n: u8) -> u32 {
         let mut word = self.word();
-        self.skip(n);
+        self.skip(n.into());
         take(&mut word, n)
     }
 
@@ -71,20 +76,14 @@ impl<'a> Bits<'a> {
 
     /// Whether more bits were taken than there are.
     pub(super) const fn is_beyond(&self) -> bool {
-        self.left.wrapping_sub(7) > usize::MAX / 2
+        self.left.wrapping_sub(7) > u32::MAX / 2
     }
 }
 
 /// The `n` highest bits of `word`, up to 31, which go: they come round to its lower end, where nobody looks.
 #[inline(always)]
-pub(super) fn take(word: &mut u64, n: u32) -> u32 {
-    *word = word.rotate_left(n);
+pub(super) fn take(word: &mut u64, n: u8) -> u32 {
+    *word = word.rotate_left(n.into());
     let [a, b, c, d, ..] = word.to_le_bytes();
-    u32::from_le_bytes([a, b, c, d]) & mask(n)
-}
-
-#[inline(always)]
-fn mask(n: u32) -> u32 {
-    let [n, ..] = n.to_le_bytes();
-    MASKS.get(usize::from(n & 31)).copied().unwrap_or_default()
+    u32::from_le_bytes([a, b, c, d]) & MASKS.get(usize::from(n)).copied().unwrap_or_default()
 }

@@ -4,11 +4,11 @@
 /// A kind of code.
 pub(super) struct Kind {
     /// Most bits of a table's size.
-    pub(super) log_max: u32,
+    pub(super) log_max: u8,
     /// By code: the least value, and bits to add.
     pub(super) values: &'static [(u32, u8)],
     /// The table without a description: bits of its size, how often each code occurs.
-    pub(super) log: u32,
+    pub(super) log: u8,
     pub(super) counts: &'static [i16],
 }
 

@@ -4,77 +4,71 @@
 pub(super) const SLACK_BYTES: usize = 32;
 
 const CHUNK: usize = 16;
-/// From here on a copy is left to the system's own.
-const LONG: usize = 64;
+const TWO_CHUNKS: usize = 2 * CHUNK;
 
-/// Copies `len` bytes of `from` at `from_at` to `to` at `at`. None, and nothing of use written, where either lacks [`SLACK_BYTES`] behind.
+/// Copies `len` bytes of `from` at `from_at` to `to` at `at`. None, and nothing of use written, where either lacks [`SLACK_BYTES`]
+/// behind.
 #[inline(always)]
-pub(super) fn literals(from: &[u8], from_at: usize, to: &mut [u8], at: usize, len: usize) -> Option<()> {
-    *to.get_mut(at..)?.first_chunk_mut::<CHUNK>()? = *from.get(from_at..)?.first_chunk()?;
-    if len > CHUNK {
-        more_literals(from, from_at, to, at, len)?;
+pub(super) fn literals(from: &[u8], from_at: u32, to: &mut [u8], at: u32, len: u32) -> Option<()> {
+    *part_mut::<CHUNK>(to, at)? = *part(from, from_at)?;
+    if len as usize > CHUNK {
+        let (from_at, at, len) = (from_at as usize, at as usize, len as usize);
+        to.get_mut(at..)?.get_mut(..len)?.copy_from_slice(from.get(from_at..)?.get(..len)?);
     }
-    Some(())
-}
-
-#[inline(always)]
-fn more_literals(from: &[u8], from_at: usize, to: &mut [u8], at: usize, len: usize) -> Option<()> {
-    let to = to.get_mut(at..)?.get_mut(..len)?;
-    to.copy_from_slice(from.get(from_at..)?.get(..len)?);
     Some(())
 }
 
 /// Copies `len` bytes that stand `offset` before `at` to `at`, those that this writes among them. `offset` is from 1 to `at`.
 #[inline(always)]
-pub(super) fn repeat(bytes: &mut [u8], at: usize, offset: usize, len: usize) -> Option<()> {
-    let mut from = at.wrapping_sub(offset);
-    if offset >= CHUNK {
-        chunk(bytes, from, at)?;
-        if len > CHUNK {
-            if len >= LONG && offset >= len {
-                let (before, to) = bytes.split_at_mut_checked(at)?;
-                to.get_mut(..len)?.copy_from_slice(before.get(from..)?.get(..len)?);
-                return Some(());
-            }
-            let end = at.wrapping_add(len);
-            let mut to = at;
-            loop {
-                to = to.wrapping_add(CHUNK);
-                from = from.wrapping_add(CHUNK);
-                if to >= end {
-                    break;
-                }
-                chunk(bytes, from, to)?;
-            }
-        }
-        return Some(());
+pub(super) fn repeat(bytes: &mut [u8], at: u32, offset: u32, len: u32) -> Option<()> {
+    let from = at.wrapping_sub(offset);
+    if len as usize <= CHUNK && offset as usize >= CHUNK {
+        let chunk: [u8; CHUNK] = *part(bytes, from)?;
+        *part_mut(bytes, at)? = chunk;
+    } else if len as usize <= TWO_CHUNKS && offset as usize >= TWO_CHUNKS {
+        let chunk: [u8; TWO_CHUNKS] = *part(bytes, from)?;
+        *part_mut(bytes, at)? = chunk;
+    } else if offset >= len {
+        let (before, to) = bytes.split_at_mut_checked(at as usize)?;
+        to.get_mut(..len as usize)?.copy_from_slice(before.get(from as usize..)?.get(..len as usize)?);
+    } else {
+        overlapping(bytes, at, offset, len)?;
     }
-    near(bytes, at, offset, len)
+    Some(())
 }
 
-/// As [`repeat`], where source and target are less than a chunk apart: each chunk makes the repeated part longer.
-fn near(bytes: &mut [u8], at: usize, offset: usize, len: usize) -> Option<()> {
+/// As [`repeat`], where source and target overlap: each chunk makes the repeated part longer, until it is one.
+#[inline(never)]
+fn overlapping(bytes: &mut [u8], at: u32, offset: u32, len: u32) -> Option<()> {
     let from = at.wrapping_sub(offset);
     let end = at.wrapping_add(len);
     let mut to = at;
     let mut distance = offset;
-    while distance < CHUNK && to < end {
-        chunk(bytes, from, to)?;
+    while (distance as usize) < CHUNK && to < end {
+        let chunk: [u8; CHUNK] = *part(bytes, from)?;
+        *part_mut(bytes, to)? = chunk;
         to = to.wrapping_add(distance);
         distance = distance.wrapping_mul(2);
     }
     while to < end {
-        chunk(bytes, to.wrapping_sub(distance), to)?;
-        to = to.wrapping_add(CHUNK);
+        let chunk: [u8; CHUNK] = *part(bytes, to.wrapping_sub(distance))?;
+        *part_mut(bytes, to)? = chunk;
+        to = to.wrapping_add(CHUNK as u32);
     }
     Some(())
 }
 
+/// `N` bytes at `at`. That is 32 bits, so that the end cannot be beyond what a length can be, and one comparison is enough.
 #[inline(always)]
-fn chunk(bytes: &mut [u8], from: usize, to: usize) -> Option<()> {
-    let chunk: [u8; CHUNK] = *bytes.get(from..)?.first_chunk()?;
-    *bytes.get_mut(to..)?.first_chunk_mut()? = chunk;
-    Some(())
+fn part<const N: usize>(bytes: &[u8], at: u32) -> Option<&[u8; N]> {
+    let at = at as usize;
+    bytes.get(at..at.wrapping_add(N))?.first_chunk()
+}
+
+#[inline(always)]
+fn part_mut<const N: usize>(bytes: &mut [u8], at: u32) -> Option<&mut [u8; N]> {
+    let at = at as usize;
+    bytes.get_mut(at..at.wrapping_add(N))?.first_chunk_mut()
 }
 
 /// As [`repeat`], and not a byte beyond.

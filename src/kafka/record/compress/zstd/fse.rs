@@ -18,9 +18,14 @@ pub(super) struct Entry {
     pub(super) extra: u8,
 }
 
+impl Entry {
+    /// A state of a table that is not there.
+    pub(super) const NONE: Self = Self { base: 0, next: 0, bits: 0, extra: 0 };
+}
+
 /// How often each symbol occurs among the states. -1: once, with all bits read anew.
 pub(super) struct Counts {
-    pub(super) log: u32,
+    pub(super) log: u8,
     pub(super) counts: [i16; SYMBOLS_MAX],
     /// Symbols up to the last one that occurs.
     pub(super) symbols: usize,
@@ -29,16 +34,16 @@ pub(super) struct Counts {
 impl Counts {
     /// Reads the description of a table at the front of `source`, and how many bytes it takes. None when it is none, is of more
     /// than `log_max` bits or has symbols above `symbol_max`.
-    pub(super) fn read(source: &[u8], log_max: u32, symbol_max: u8) -> Option<(Self, usize)> {
+    pub(super) fn read(source: &[u8], log_max: u8, symbol_max: u8) -> Option<(Self, usize)> {
         let mut bits = Forward { source, at: 0 };
-        let log = bits.peek(4).wrapping_add(5);
+        let log = u8::try_from(bits.peek(4)).ok()?.wrapping_add(5);
         bits.at = 4;
         if log > log_max {
             return None;
         }
         let mut counts = [0_i16; SYMBOLS_MAX];
         let mut symbols = 0_usize;
-        let mut left = 1_i32.wrapping_shl(log);
+        let mut left = 1_i32.wrapping_shl(log.into());
         while left > 0 {
             if symbols > usize::from(symbol_max) {
                 return None;
@@ -74,7 +79,8 @@ impl Counts {
 
     /// Fills `table`, one entry for each state. What a symbol stands for, and its extra bits, are in `values`.
     pub(super) fn build(&self, table: &mut [Entry], values: &[(u32, u8)]) -> Option<()> {
-        let size = 1_usize.wrapping_shl(self.log);
+        let log = u32::from(self.log);
+        let size = 1_usize.wrapping_shl(log);
         let table = table.get_mut(..size)?;
         let counts = self.counts.get(..self.symbols)?;
         let mut next = [0_u16; SYMBOLS_MAX];
@@ -103,9 +109,9 @@ impl Counts {
         }
         for (entry, symbol) in table.iter_mut().zip(spread) {
             let next = next.get_mut(usize::from(symbol))?;
-            let bits = self.log.wrapping_sub(next.checked_ilog2()?);
+            let bits = log.wrapping_sub(next.checked_ilog2()?);
             let (base, extra) = *values.get(usize::from(symbol))?;
-            let first = (u32::from(*next)).wrapping_shl(bits).wrapping_sub(1_u32.wrapping_shl(self.log));
+            let first = (u32::from(*next)).wrapping_shl(bits).wrapping_sub(1_u32.wrapping_shl(log));
             *entry = Entry { base, next: u16::try_from(first).ok()?, bits: u8::try_from(bits).ok()?, extra };
             *next = next.wrapping_add(1);
         }

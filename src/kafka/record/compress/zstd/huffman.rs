@@ -9,7 +9,7 @@ const TABLE_LEN: usize = 1 << CODE_BITS_MAX;
 /// Weights that are written down; that of the last symbol follows from them.
 const WEIGHTS_MAX: usize = 255;
 /// Bits of the largest table of states for weights.
-const WEIGHTS_LOG_MAX: u32 = 6;
+const WEIGHTS_LOG_MAX: u8 = 6;
 /// Codes that are read from one word: what is loaded holds 56 bits at least.
 const CODES_PER_WORD: usize = 5;
 
@@ -170,7 +170,7 @@ fn packed_weights(input: &[u8], start: usize, end: usize, weights: &mut [u8; SYM
         let entry = table.get(now as usize)?;
         *weights.get_mut(..WEIGHTS_MAX)?.get_mut(len)? = u8::try_from(entry.base).ok()?;
         len = len.wrapping_add(1);
-        now = u32::from(entry.next).wrapping_add(bits.take(u32::from(entry.bits)));
+        now = u32::from(entry.next).wrapping_add(bits.take(entry.bits));
         std::mem::swap(&mut now, &mut other);
         if bits.is_beyond() {
             let entry = table.get(now as usize)?;

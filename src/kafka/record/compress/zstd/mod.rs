@@ -140,7 +140,7 @@ impl State {
                 reader.skip(size, "zstd block")?;
                 let mut target = Target::new(output, frame_start, header.block_bytes_max);
                 let result = self.compressed(input, start, start.saturating_add(size), &mut target);
-                let filled = frame_start.saturating_add(target.filled());
+                let filled = target.filled();
                 match result {
                     Ok(()) => output.advance(filled.saturating_sub(output.filled()))?,
                     Err(Stop::Corrupt) => return Err(corrupt(Codec::Zstd, at)),

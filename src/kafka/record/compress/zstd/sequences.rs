@@ -16,7 +16,7 @@ const EXTRA_BITS_AT_ONCE: u32 = WORD_BITS_MIN - 26;
 pub(super) struct Sequences {
     tables: Box<Tables>,
     /// The three offsets that can be named again.
-    repeats: [usize; 3],
+    repeats: [u32; 3],
     /// A block of the frame has set all tables.
     is_set: bool,
 }
@@ -29,14 +29,14 @@ struct Tables {
 
 struct Table<const N: usize> {
     entries: [Entry; N],
-    log: u32,
+    log: u8,
     /// It is the format's own.
     is_default: bool,
 }
 
 impl<const N: usize> Table<N> {
     const fn new() -> Self {
-        Self { entries: [Entry { base: 0, next: 0, bits: 0, extra: 0 }; N], log: 0, is_default: false }
+        Self { entries: [Entry::NONE; N], log: 0, is_default: false }
     }
 
     /// Makes the table of `mode`, whose description is at the front of `source`; how many bytes it takes.
@@ -77,8 +77,9 @@ impl<const N: usize> Table<N> {
 
     /// The entry of a state, which is within the table by the way tables are made.
     #[inline(always)]
-    fn at(&self, state: usize) -> Entry {
-        self.entries.get(state & N.wrapping_sub(1)).copied().unwrap_or_default()
+    fn at(&self, state: u32) -> &Entry {
+        const { assert!(N.is_power_of_two()) };
+        self.entries.get(state as usize & N.wrapping_sub(1)).unwrap_or(&Entry::NONE)
     }
 }
 
@@ -122,9 +123,9 @@ impl Sequences {
         }
         let left = literals.bytes.get(..literals.len).and_then(|all| all.get(used..)).ok_or(Stop::Corrupt)?;
         let (bytes, at) = target.room(left.len())?;
-        let room = bytes.get_mut(at..).and_then(|rest| rest.get_mut(..left.len())).ok_or(Stop::Corrupt)?;
+        let room = bytes.get_mut(at as usize..).and_then(|rest| rest.get_mut(..left.len())).ok_or(Stop::Corrupt)?;
         room.copy_from_slice(left);
-        target.written(at.wrapping_add(left.len()));
+        target.advance(left.len());
         Ok(())
     }
 
@@ -141,7 +142,8 @@ impl Sequences {
         Some(used.wrapping_add(matches.update(modes >> 2 & 3, &MATCHES, rest.get(used..)?, self.is_set)?))
     }
 
-    /// Decodes `count` sequences, at least one, and executes each; the literals that they took.
+    /// Decodes `count` sequences, at least one, and executes each; how many literals they take.
+    #[inline(never)]
     fn execute(
         &mut self,
         mut bits: Bits<'_>,
@@ -150,17 +152,16 @@ impl Sequences {
         target: &mut Target<'_>,
     ) -> Result<usize, Stop> {
         let Tables { literals: literal_codes, matches: match_codes, offsets: offset_codes } = &*self.tables;
-        let [mut first, mut second, mut third] = self.repeats;
-        let mut literal_state = bits.take(literal_codes.log) as usize;
-        let mut offset_state = bits.take(offset_codes.log) as usize;
-        let mut match_state = bits.take(match_codes.log) as usize;
+        let repeats = &mut self.repeats;
+        let mut literal_state = bits.take(literal_codes.log);
+        let mut offset_state = bits.take(offset_codes.log);
+        let mut match_state = bits.take(match_codes.log);
         let mut word = bits.word();
         let mut left = count;
-        let mut taken = 0_usize;
-        // From here on less than the bound, by so much that every copy may write over its end.
+        // Both end in bytes of no meaning, so that every copy may go over its end.
         let literals_max = literals.bytes.len().saturating_sub(SLACK_BYTES);
+        let mut taken = 0_u32;
         let (mut bytes, mut at) = target.room(0)?;
-        let mut at_max = bytes.len().saturating_sub(SLACK_BYTES);
         loop {
             let literal = literal_codes.at(literal_state);
             let matched = match_codes.at(match_state);
@@ -168,26 +169,28 @@ impl Sequences {
             let extra = u32::from(literal.extra).wrapping_add(matched.extra.into()).wrapping_add(offset.extra.into());
             let (mut distance, len, literals_len);
             if extra <= EXTRA_BITS_AT_ONCE {
-                distance = offset.base.wrapping_add(take(&mut word, offset.extra.into())) as usize;
-                len = matched.base.wrapping_add(take(&mut word, matched.extra.into())) as usize;
-                literals_len = literal.base.wrapping_add(take(&mut word, literal.extra.into())) as usize;
-                bits.skip(extra);
+                distance = take(&mut word, offset.extra);
+                len = take(&mut word, matched.extra);
+                literals_len = take(&mut word, literal.extra);
             } else {
-                distance = offset.base.wrapping_add(bits.take(offset.extra.into())) as usize;
-                len = matched.base.wrapping_add(bits.take(matched.extra.into())) as usize;
-                literals_len = literal.base.wrapping_add(bits.take(literal.extra.into())) as usize;
+                [distance, len, literals_len] = one_by_one(bits, [offset.extra, matched.extra, literal.extra]);
             }
+            bits.skip(extra);
+            distance = distance.wrapping_add(offset.base);
+            let len = len.wrapping_add(matched.base);
+            let literals_len = literals_len.wrapping_add(literal.base);
+            let [first, second, third] = *repeats;
             if offset.extra > 1 {
-                (first, second, third) = (distance, first, second);
+                *repeats = [distance, first, second];
             } else {
                 // Without literals the most recent offset makes no sense, and one less than it comes at the end.
-                match distance.wrapping_add(usize::from(literals_len == 0)) {
+                match distance.wrapping_add(u32::from(literals_len == 0)) {
                     0 => {}
-                    1 => (first, second) = (second, first),
-                    2 => (first, second, third) = (third, first, second),
-                    _ => (first, second, third) = (first.wrapping_sub(1), first, second),
+                    1 => *repeats = [second, first, third],
+                    2 => *repeats = [third, first, second],
+                    _ => *repeats = [first.wrapping_sub(1), first, second],
                 }
-                distance = first;
+                [distance, ..] = *repeats;
             }
             let match_at = at.wrapping_add(literals_len);
             let end = match_at.wrapping_add(len);
@@ -196,14 +199,13 @@ impl Sequences {
             if distance.wrapping_sub(1) >= match_at {
                 return Err(Stop::Corrupt);
             }
-            if end <= at_max && taken_end <= literals_max {
+            if (end as usize).wrapping_add(SLACK_BYTES) <= bytes.len() && taken_end as usize <= literals_max {
                 copy::literals(literals.bytes, taken, bytes, at, literals_len).ok_or(Stop::Corrupt)?;
                 copy::repeat(bytes, match_at, distance, len).ok_or(Stop::Corrupt)?;
             } else {
-                let part = literals.bytes.get(..literals.len).and_then(|all| all.get(taken..taken_end));
+                let part = literals.bytes.get(..literals.len).and_then(|all| all.get(taken as usize..taken_end as usize));
                 target.written(at);
-                (bytes, at) = target.room(end.wrapping_sub(at))?;
-                at_max = bytes.len().saturating_sub(SLACK_BYTES);
+                (bytes, at) = target.room(end.wrapping_sub(at) as usize)?;
                 exactly(bytes, at, part.ok_or(Stop::Corrupt)?, distance, len).ok_or(Stop::Corrupt)?;
             }
             at = end;
@@ -213,21 +215,28 @@ impl Sequences {
                 break;
             }
             word = bits.word();
-            literal_state = usize::from(literal.next).wrapping_add(take(&mut word, literal.bits.into()) as usize);
-            match_state = usize::from(matched.next).wrapping_add(take(&mut word, matched.bits.into()) as usize);
-            offset_state = usize::from(offset.next).wrapping_add(take(&mut word, offset.bits.into()) as usize);
+            literal_state = u32::from(literal.next).wrapping_add(take(&mut word, literal.bits));
+            match_state = u32::from(matched.next).wrapping_add(take(&mut word, matched.bits));
+            offset_state = u32::from(offset.next).wrapping_add(take(&mut word, offset.bits));
             bits.skip(u32::from(literal.bits).wrapping_add(matched.bits.into()).wrapping_add(offset.bits.into()));
         }
         target.written(at);
-        self.repeats = [first, second, third];
-        if bits.is_at_start() { Ok(taken) } else { Err(Stop::Corrupt) }
+        if bits.is_at_start() { Ok(taken as usize) } else { Err(Stop::Corrupt) }
     }
+}
+
+/// More bits than there are in a word.
+#[cold]
+#[inline(never)]
+fn one_by_one(mut bits: Bits<'_>, counts: [u8; 3]) -> [u32; 3] {
+    counts.map(|n| bits.take(n))
 }
 
 /// One sequence at the end of what there is room for.
 #[cold]
 #[inline(never)]
-fn exactly(bytes: &mut [u8], at: usize, literals: &[u8], offset: usize, len: usize) -> Option<()> {
+fn exactly(bytes: &mut [u8], at: u32, literals: &[u8], offset: u32, len: u32) -> Option<()> {
+    let (at, offset, len) = (at as usize, offset as usize, len as usize);
     bytes.get_mut(at..)?.get_mut(..literals.len())?.copy_from_slice(literals);
     copy::repeat_exactly(bytes, at.wrapping_add(literals.len()), offset, len)
 }
