@@ -6,8 +6,8 @@ pub(super) const SLACK_BYTES: usize = 32;
 const CHUNK: usize = 16;
 const TWO_CHUNKS: usize = 2 * CHUNK;
 
-/// Copies `len` bytes of `from` at `from_at` to `to` at `at`. None, and nothing of use written, where either lacks [`SLACK_BYTES`]
-/// behind.
+/// Copies `len` bytes of `from` at `from_at` to `to` at `at`. None, and nothing of use written, where either may end too early for
+/// whole chunks.
 #[inline(always)]
 pub(super) fn literals(from: &[u8], from_at: u32, to: &mut [u8], at: u32, len: u32) -> Option<()> {
     *part_mut::<CHUNK>(to, at)? = *part(from, from_at)?;

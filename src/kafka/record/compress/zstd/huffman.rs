@@ -105,7 +105,8 @@ impl Huffman {
 
     /// Decodes the stream in `input` from `start` to `end` into `out`, which it must fill exactly.
     pub(super) fn one(&self, input: &[u8], start: usize, end: usize, out: &mut [u8]) -> Option<()> {
-        Stream::new(input, start, end)?.finish(&self.table, out)
+        let bytes = input.get(start.checked_sub(LEAD_BYTES)?..end)?;
+        Stream::new(bytes, 0, end.checked_sub(start)?)?.finish(bytes, &self.table, out)
     }
 
     /// Decodes four streams, the first of which starts at `start`, into `out`. Their first and last bytes: `ends`.
@@ -115,10 +116,11 @@ impl Huffman {
         let (a, rest) = out.split_at_mut_checked(share)?;
         let (b, rest) = rest.split_at_mut_checked(share)?;
         let (c, d) = rest.split_at_mut_checked(share)?;
-        let mut sa = Stream::new(input, start, second)?;
-        let mut sb = Stream::new(input, second, third)?;
-        let mut sc = Stream::new(input, third, fourth)?;
-        let mut sd = Stream::new(input, fourth, end)?;
+        let bytes = input.get(start.checked_sub(LEAD_BYTES)?..end)?;
+        let mut sa = Stream::new(bytes, 0, second.checked_sub(start)?)?;
+        let mut sb = Stream::new(bytes, second.checked_sub(start)?, third.checked_sub(start)?)?;
+        let mut sc = Stream::new(bytes, third.checked_sub(start)?, fourth.checked_sub(start)?)?;
+        let mut sd = Stream::new(bytes, fourth.checked_sub(start)?, end.checked_sub(start)?)?;
         let table = &*self.table;
         let rounds = d.len() / CODES_PER_WORD;
         let (a, a_rest) = a.split_at_mut_checked(rounds.wrapping_mul(CODES_PER_WORD))?;
@@ -134,15 +136,15 @@ impl Huffman {
                 *c = sc.next(table);
                 *d = sd.next(table);
             }
-            sa.load();
-            sb.load();
-            sc.load();
-            sd.load();
+            sa.load(bytes);
+            sb.load(bytes);
+            sc.load(bytes);
+            sd.load(bytes);
         }
-        sa.finish(table, a_rest)?;
-        sb.finish(table, b_rest)?;
-        sc.finish(table, c_rest)?;
-        sd.finish(table, d_rest)
+        sa.finish(bytes, table, a_rest)?;
+        sb.finish(bytes, table, b_rest)?;
+        sc.finish(bytes, table, c_rest)?;
+        sd.finish(bytes, table, d_rest)
     }
 }
 
@@ -180,35 +182,35 @@ fn packed_weights(input: &[u8], start: usize, end: usize, weights: &mut [u8; SYM
     }
 }
 
-/// One stream. The word holds its next bits at the top; below those loaded one bit is set, so that the zeros under it tell how
-/// many were taken.
-struct Stream<'a> {
-    /// The stream and the bytes before it.
-    bytes: &'a [u8],
-    /// Where the word was loaded.
-    at: usize,
+/// One stream of several that stand in the same bytes, behind [`LEAD_BYTES`] of whatever comes before. The word holds its next bits at the
+/// top; below those loaded one bit is set, so that the zeros under it tell how many were taken.
+struct Stream {
+    /// Where the stream starts, and where the word was loaded. As 32 bits, so that one comparison tells whether eight bytes are there.
+    start: u32,
+    at: u32,
     word: u64,
 }
 
-impl<'a> Stream<'a> {
-    fn new(input: &'a [u8], start: usize, end: usize) -> Option<Self> {
-        let bytes = input.get(start.checked_sub(LEAD_BYTES)?..end)?;
-        let at = end.checked_sub(start).filter(|len| *len > 0)?;
+impl Stream {
+    /// The stream in `bytes` from `start` to `end`, both without what comes before.
+    fn new(bytes: &[u8], start: usize, end: usize) -> Option<Self> {
+        let last = end.checked_sub(1).filter(|last| *last >= start)?;
         // The end mark and the zeros above it are taken.
-        let taken = bytes.last()?.leading_zeros().wrapping_add(1);
-        let mut stream = Self { bytes, at, word: 1_u64.checked_shl(taken).filter(|_| taken <= 8)? };
-        stream.load();
+        let taken = bytes.get(LEAD_BYTES..)?.get(last)?.leading_zeros().wrapping_add(1);
+        let word = 1_u64.checked_shl(taken).filter(|_| taken <= 8)?;
+        let mut stream = Self { start: u32::try_from(start).ok()?, at: u32::try_from(end).ok()?, word };
+        stream.load(bytes);
         Some(stream)
     }
 
     /// Loads what has been taken.
     #[inline(always)]
-    fn load(&mut self) {
+    fn load(&mut self, bytes: &[u8]) {
         let taken = self.word.trailing_zeros();
-        self.at = self.at.wrapping_sub((taken >> 3) as usize);
-        let word =
-            self.bytes.get(self.at..).and_then(|rest| rest.first_chunk()).map_or(0, |chunk| u64::from_le_bytes(*chunk));
-        self.word = (word | 1) << (taken & 7);
+        self.at = self.at.wrapping_sub(taken >> 3);
+        let at = self.at as usize;
+        let word = bytes.get(at..at.wrapping_add(8)).and_then(|word| word.first_chunk());
+        self.word = (word.map_or(0, |word| u64::from_le_bytes(*word)) | 1) << (taken & 7);
     }
 
     #[inline(always)]
@@ -220,20 +222,20 @@ impl<'a> Stream<'a> {
     }
 
     /// Fills `out`, after which nothing may be left.
-    fn finish(mut self, table: &[u16; TABLE_LEN], out: &mut [u8]) -> Option<()> {
+    fn finish(mut self, bytes: &[u8], table: &[u16; TABLE_LEN], out: &mut [u8]) -> Option<()> {
         let (chunks, rest) = out.as_chunks_mut::<CODES_PER_WORD>();
         for chunk in chunks {
             for symbol in chunk {
                 *symbol = self.next(table);
             }
-            self.load();
+            self.load(bytes);
         }
         for symbol in rest {
             *symbol = self.next(table);
         }
-        self.load();
+        self.load(bytes);
         // Whole bytes went with the load; what is left of the last one are zeros under the mark.
-        let taken = self.word.trailing_zeros() as usize;
-        (self.at.wrapping_mul(8) == taken).then_some(())
+        let left = self.at.wrapping_sub(self.start).wrapping_mul(8);
+        (left == self.word.trailing_zeros()).then_some(())
     }
 }

@@ -2,7 +2,7 @@
 
 use super::bits::{Bits, WORD_BITS_MIN, take};
 use super::codes::{Kind, LITERALS, MATCHES, OFFSETS};
-use super::copy::{self, SLACK_BYTES};
+use super::copy;
 use super::fse::{Counts, Entry, STATES_MAX, SYMBOLS_MAX};
 use super::literals::Literals;
 use super::{Stop, Target};
@@ -146,20 +146,21 @@ impl Sequences {
     #[inline(never)]
     fn execute(
         &mut self,
-        mut bits: Bits<'_>,
+        bits: Bits<'_>,
         count: usize,
         literals: Literals<'_>,
         target: &mut Target<'_>,
     ) -> Result<usize, Stop> {
         let Tables { literals: literal_codes, matches: match_codes, offsets: offset_codes } = &*self.tables;
         let repeats = &mut self.repeats;
+        let mut bits = bits;
         let mut literal_state = bits.take(literal_codes.log);
         let mut offset_state = bits.take(offset_codes.log);
         let mut match_state = bits.take(match_codes.log);
         let mut word = bits.word();
         let mut left = count;
-        // Both end in bytes of no meaning, so that every copy may go over its end.
-        let literals_max = literals.bytes.len().saturating_sub(SLACK_BYTES);
+        // Literals and room are followed by bytes of no meaning, so that copies may go over their ends. The last ones are done exactly. One
+        // that goes beyond into what has no meaning is found out at the end.
         let mut taken = 0_u32;
         let (mut bytes, mut at) = target.room(0)?;
         loop {
@@ -193,19 +194,18 @@ impl Sequences {
                 [distance, ..] = *repeats;
             }
             let match_at = at.wrapping_add(literals_len);
-            let end = match_at.wrapping_add(len);
-            let taken_end = taken.wrapping_add(literals_len);
             // An offset of nothing, too, is further back than there is something.
             if distance.wrapping_sub(1) >= match_at {
                 return Err(Stop::Corrupt);
             }
-            if (end as usize).wrapping_add(SLACK_BYTES) <= bytes.len() && taken_end as usize <= literals_max {
-                copy::literals(literals.bytes, taken, bytes, at, literals_len).ok_or(Stop::Corrupt)?;
-                copy::repeat(bytes, match_at, distance, len).ok_or(Stop::Corrupt)?;
-            } else {
-                let part = literals.bytes.get(..literals.len).and_then(|all| all.get(taken as usize..taken_end as usize));
+            let end = match_at.wrapping_add(len);
+            let taken_end = taken.wrapping_add(literals_len);
+            let copied = copy::literals(literals.bytes, taken, bytes, at, literals_len)
+                .and_then(|()| copy::repeat(bytes, match_at, distance, len));
+            if copied.is_none() {
                 target.written(at);
                 (bytes, at) = target.room(end.wrapping_sub(at) as usize)?;
+                let part = literals.bytes.get(..literals.len).and_then(|all| all.get(taken as usize..taken_end as usize));
                 exactly(bytes, at, part.ok_or(Stop::Corrupt)?, distance, len).ok_or(Stop::Corrupt)?;
             }
             at = end;
@@ -221,7 +221,7 @@ impl Sequences {
             bits.skip(u32::from(literal.bits).wrapping_add(matched.bits.into()).wrapping_add(offset.bits.into()));
         }
         target.written(at);
-        if bits.is_at_start() { Ok(taken as usize) } else { Err(Stop::Corrupt) }
+        if bits.is_at_start() && target.is_within() { Ok(taken as usize) } else { Err(Stop::Corrupt) }
     }
 }
 

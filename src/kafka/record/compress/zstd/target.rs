@@ -48,6 +48,11 @@ impl<'a> Target<'a> {
         self.filled = self.start.saturating_add(at as usize);
     }
 
+    /// Whether the block has not written more than it may.
+    pub(super) const fn is_within(&self) -> bool {
+        self.filled <= self.end_max
+    }
+
     /// The output is now `len` bytes more.
     pub(super) const fn advance(&mut self, len: usize) {
         self.filled = self.filled.saturating_add(len);
