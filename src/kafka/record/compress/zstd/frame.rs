@@ -28,11 +28,20 @@ impl Header {
         let at = reader.position();
         let descriptor = reader.u8("zstd header")?;
         let single_segment = descriptor & DESCRIPTOR_SINGLE_SEGMENT != 0;
-        // Kafka's batches use no dictionaries.
-        if descriptor & (DESCRIPTOR_RESERVED | DESCRIPTOR_DICTIONARY_MASK) != 0 {
+        if descriptor & DESCRIPTOR_RESERVED != 0 {
             return Err(corrupt(Codec::Zstd, at));
         }
         let window = if single_segment { None } else { Some(reader.u8("zstd header")?) };
+        let dictionary = match descriptor & DESCRIPTOR_DICTIONARY_MASK {
+            0 => 0,
+            1 => u32::from(reader.u8("zstd header")?),
+            2 => u32::from(u16::from_le_bytes(reader.array("zstd header")?)),
+            _ => u32::from_le_bytes(reader.array("zstd header")?),
+        };
+        // Kafka's batches use no dictionaries; 0 says that there is none.
+        if dictionary != 0 {
+            return Err(corrupt(Codec::Zstd, at));
+        }
         let content_bytes = match descriptor >> 6 {
             0 if single_segment => Some(u64::from(reader.u8("zstd header")?)),
             0 => None,

@@ -21,6 +21,8 @@ mod huffman;
 mod literals;
 mod sequences;
 mod target;
+#[cfg(test)]
+mod tests;
 
 use ruzstd::encoding::{CompressionLevel, compress as compress_frame};
 use twox_hash::XxHash64;
