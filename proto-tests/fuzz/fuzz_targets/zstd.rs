@@ -1,7 +1,8 @@
 //! Our zstd decoder beside that of the C library.
 //!
 //! What C accepts, ours gives the same bytes of; what C refuses, ours refuses. Where ours alone refuses, a third decoder, `ruzstd`, has to
-//! refuse as well: C reads on over streams of Huffman codes that do not end where they should, and takes codes of 12 bits.
+//! refuse as well: C takes Huffman codes of 12 bits, where the standard ends at 11. C is built without its fast loop for Huffman
+//! codes, which does not look whether streams end where they should (`proto-tests/run`).
 //!
 //! The input chooses: frames as they are; plain bytes that C packs at some level; such a frame with some of its bytes changed.
 

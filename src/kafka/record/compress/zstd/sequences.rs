@@ -205,7 +205,8 @@ impl Sequences {
             if copied.is_none() {
                 target.written(at);
                 (bytes, at) = target.room(end.wrapping_sub(at) as usize)?;
-                let part = literals.bytes.get(..literals.len).and_then(|all| all.get(taken as usize..taken_end as usize));
+                let part =
+                    literals.bytes.get(..literals.len).and_then(|all| all.get(taken as usize..taken_end as usize));
                 exactly(bytes, at, part.ok_or(Stop::Corrupt)?, distance, len).ok_or(Stop::Corrupt)?;
             }
             at = end;

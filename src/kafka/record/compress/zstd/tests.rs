@@ -126,7 +126,7 @@ fn by_ruzstd(input: &[u8]) -> Option<Vec<u8>> {
 #[test]
 fn damaged_frames_beside_another_decoder() {
     let mut source = Noise(11);
-    let (mut both, mut none) = (0, 0);
+    let (mut both, mut none, mut alone) = (0, 0, 0);
     for (name, frame, _) in vectors().into_iter().filter(|(_, frame, _)| frame.len() < 7000) {
         let mut frame = frame.to_vec();
         if frame[4] & 0x04 != 0 {
@@ -145,11 +145,14 @@ fn damaged_frames_beside_another_decoder() {
                     both += 1;
                 }
                 (Err(_), None) => none += 1,
-                (ours, theirs) => println!("{name}: {:?} {:?}", ours.map(|o| o.len()), theirs.map(|t| t.len())),
+                // It looks neither at a content's size nor whether a block is larger than the window or streams of codes end where they should.
+                (Err(_), Some(_)) => alone += 1,
+                (Ok(_), None) => panic!("{name}: ours alone takes {bad:02x?}"),
             }
         }
     }
-    assert!(both > 100 && none > 100, "{both} taken, {none} refused");
+    println!("{both} taken, {none} refused, {alone} by ours alone");
+    assert!(both > 100 && none > 100 && alone < none, "{both} taken, {none} refused, {alone} by ours alone");
 }
 
 /// Bits that are written in the order in which they are read.
@@ -190,23 +193,33 @@ fn block(literals: &[u8], codes: [u8; 3], count: u8, bits: Vec<u8>) -> Vec<u8> {
 #[test]
 fn matches_at_every_distance() {
     for distance in 1_u32..=40 {
-        for (code, extra, len) in [(0, 0, 3), (13, 0, 16), (14, 0, 17), (29, 0, 32), (30, 0, 33), (43, 69, 200), (52, 7, 65546)] {
+        for (code, extra, len) in
+            [(0, 0, 3), (13, 0, 16), (14, 0, 17), (29, 0, 32), (30, 0, 33), (43, 69, 200), (52, 7, 65546)]
+        {
             let literals = noise(u64::from(distance), distance as usize);
             let mut bits = BitWriter::default();
             // Offset code 5: values from 32 to 63; the smaller ones have codes of their own.
             let value = distance + 3;
             let offset_code = value.ilog2();
             bits.put(value - (1 << offset_code), offset_code);
-            bits.put(extra, match code { 43 => 7, 52 => 16, _ => 0 });
+            bits.put(
+                extra,
+                match code {
+                    43 => 7,
+                    52 => 16,
+                    _ => 0,
+                },
+            );
             let literals_code = literal_code(distance);
             bits.put(distance - literals_code.1, literals_code.2);
-            let last = [1, 0, 0];
             let good = frame(&[block(&literals, [literals_code.0, offset_code as u8, code], 1, bits.bytes())]);
             let plain: Vec<u8> = literals.iter().copied().cycle().take(literals.len() + len).collect();
             assert!(unpack(&good).unwrap() == plain, "distance {distance}, length {len}");
-            assert!(unpack_up_to(plain.len(), &good).unwrap() == plain, "distance {distance}, length {len}, at the bound");
+            assert!(
+                unpack_up_to(plain.len(), &good).unwrap() == plain,
+                "distance {distance}, length {len}, at the bound"
+            );
             assert!(unpack_up_to(plain.len() - 1, &good).is_err());
-            let _ = last;
         }
     }
 }
@@ -307,7 +320,8 @@ fn blocks_that_lie() {
     let mut repeated = good.clone();
     repeated[8] = 0b1101_0100;
     repeated.remove(9);
-    assert_eq!(unpack(&frame(&[good.clone(), repeated.clone()])).unwrap(), b"abcdabcabcdabc"[..]);
+    // The offset of 4 has become the first, that of 1 the second.
+    assert_eq!(unpack(&frame(&[good.clone(), repeated.clone()])).unwrap(), b"abcdabcabcdddd"[..]);
     assert_corrupt(&frame(&[repeated.clone()]));
     assert_corrupt(&[frame(&[good]), frame(&[repeated])].concat());
     assert_corrupt(&frame(&[vec![0b0011, 0b0100_0000, 0, b'x', 0]]));
