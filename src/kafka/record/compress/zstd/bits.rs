@@ -15,6 +15,7 @@ const STREAM_BYTES_MAX: u32 = 1 << 24;
 pub(super) const WORD_BITS_MIN: u32 = 57;
 
 /// The lowest bits of a word, by how many; as many entries as a byte has values, so that none is looked for beyond.
+#[allow(clippy::indexing_slicing, reason = "while compiling")]
 const MASKS: [u32; 256] = {
     let mut masks = [0; 256];
     let mut n = 0_u32;

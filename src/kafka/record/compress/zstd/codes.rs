@@ -54,6 +54,7 @@ pub(super) const MATCHES: Kind = Kind {
 };
 
 /// Each code begins where the values of the one before end.
+#[allow(clippy::indexing_slicing, reason = "while compiling")]
 const fn values<const N: usize>(first: u32, extra: [u8; N]) -> [(u32, u8); N] {
     let mut values = [(0, 0); N];
     let mut base = first;
@@ -66,6 +67,7 @@ const fn values<const N: usize>(first: u32, extra: [u8; N]) -> [(u32, u8); N] {
     values
 }
 
+#[allow(clippy::indexing_slicing, reason = "while compiling")]
 const fn offsets() -> [(u32, u8); 32] {
     let mut values = [(0, 0); 32];
     let mut code = 0_u8;

@@ -65,7 +65,8 @@ impl Huffman {
         let mut counts = [0_u32; CODE_BITS_MAX as usize + 2];
         let mut total = 0_u32;
         for weight in weights.get(..len)? {
-            *counts.get_mut(usize::from(*weight))? += 1;
+            let count = counts.get_mut(usize::from(*weight))?;
+            *count = count.wrapping_add(1);
             total = total.wrapping_add((1_u32 << (weight & 15)) >> 1);
         }
         let log = total.checked_ilog2()?.wrapping_add(1);
@@ -79,7 +80,8 @@ impl Huffman {
         }
         let last = u8::try_from(rest.ilog2().wrapping_add(1)).ok()?;
         *weights.get_mut(len)? = last;
-        *counts.get_mut(usize::from(last))? += 1;
+        let count = counts.get_mut(usize::from(last))?;
+        *count = count.wrapping_add(1);
         let [_, ones, ..] = counts;
         if ones < 2 || ones % 2 != 0 {
             return None;

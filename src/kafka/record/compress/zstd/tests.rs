@@ -151,7 +151,6 @@ fn damaged_frames_beside_another_decoder() {
             }
         }
     }
-    println!("{both} taken, {none} refused, {alone} by ours alone");
     assert!(both > 100 && none > 100 && alone < none, "{both} taken, {none} refused, {alone} by ours alone");
 }
 
@@ -300,10 +299,10 @@ fn blocks_that_lie() {
     let mut zero = BitWriter::default();
     zero.put(0, 1);
     let good = block(b"abcd", [4, 1, 0], 1, zero.bytes());
-    assert_eq!(unpack(&frame(&[good.clone()])).unwrap(), b"abcdabc"[..]);
+    assert_eq!(unpack(&frame(std::slice::from_ref(&good))).unwrap(), b"abcdabc"[..]);
     // A second frame does not reach into the first.
     let second = block(b"abcd", [4, 1, 0], 1, bits());
-    assert_corrupt(&[frame(&[good.clone()]), frame(&[second])].concat());
+    assert_corrupt(&[frame(std::slice::from_ref(&good)), frame(&[second])].concat());
     // More literals than there are; reserved bits of the modes; a bit left; a bit too few; a code that is none.
     assert_corrupt(&frame(&[block(b"abc", [4, 1, 0], 1, bits())]));
     let mut reserved = good.clone();
@@ -322,7 +321,7 @@ fn blocks_that_lie() {
     repeated.remove(9);
     // The offset of 4 has become the first, that of 1 the second.
     assert_eq!(unpack(&frame(&[good.clone(), repeated.clone()])).unwrap(), b"abcdabcabcdddd"[..]);
-    assert_corrupt(&frame(&[repeated.clone()]));
+    assert_corrupt(&frame(std::slice::from_ref(&repeated)));
     assert_corrupt(&[frame(&[good]), frame(&[repeated])].concat());
     assert_corrupt(&frame(&[vec![0b0011, 0b0100_0000, 0, b'x', 0]]));
 }
