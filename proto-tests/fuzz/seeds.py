@@ -42,6 +42,14 @@ for path in sorted(VECTORS.glob("records/*.hex")):
     if data[16:17] == b"\x02" and data[22] & 7:
         end = 12 + int.from_bytes(data[8:12], "big")
         write("codecs", path.stem, bytes([(data[22] & 7) - 1]) + data[61:end])
+        if data[22] & 7 == 4:
+            write("zstd", path.stem, bytes([0]) + data[61:end])
+
+# Plain bytes for C to pack: at several levels, as they are and to be changed.
+for n, level in enumerate((0, 6, 8, 10, 14, 20, 29)):
+    plain = b"".join(b"record %d of %d, key=%x;" % (i, level, i * i * 2654435761 % 65521) for i in range(120))
+    write("zstd", f"plain-{level}", bytes([1, level, n]) + plain)
+    write("zstd", f"changed-{level}", bytes([2, level, n, 1, n * 40, 0, 4]) + plain)
 
 # What a fuzzer once found, one folder a target.
 for path in sorted(VECTORS.glob("found/*/*.hex")):

@@ -19,8 +19,6 @@ mod lz4;
 mod snappy;
 #[cfg(feature = "zstd")]
 mod zstd;
-#[cfg(feature = "zstd")]
-mod zstd_block;
 
 use std::fmt;
 

@@ -86,6 +86,28 @@ impl Output {
         self.advance(bytes.len())
     }
 
+    /// Appends `len` times `byte`.
+    ///
+    /// # Errors
+    /// [`DecodeFault::TooLarge`], and nothing is written then.
+    pub(super) fn repeat(&mut self, byte: u8, len: usize) -> Result<(), DecodeError> {
+        let total = self.filled.saturating_add(len);
+        if total > self.bytes_max {
+            return Err(self.too_large(total));
+        }
+        if let Some(free) = self.free(len).get_mut(..len) {
+            free.fill(byte);
+        }
+        self.advance(len)
+    }
+
+    /// The output from byte `start` on, and free space behind it: up to byte `end` at least, or as much as the bound leaves.
+    pub(super) fn between(&mut self, start: usize, end: usize) -> &mut [u8] {
+        self.split(end.saturating_sub(self.filled));
+        let end = self.buffer.len().min(self.bytes_max.saturating_add(1));
+        self.buffer.get_mut(start..end).unwrap_or_default()
+    }
+
     /// The error for `size` bytes of output, announced or reached.
     pub(super) const fn too_large(&self, size: usize) -> DecodeError {
         DecodeError::new(DecodeFault::TooLarge { size, max: self.bytes_max }, "decompressed records", 0)
