@@ -78,3 +78,28 @@ const fn offsets() -> [(u32, u8); 32] {
     }
     values
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::indexing_slicing)]
+    use super::*;
+
+    /// Rows of the tables in RFC 8878: code, least value, extra bits.
+    #[test]
+    fn codes_stand_for_what_the_standard_says() {
+        let rows =
+            [(0, 0, 0), (15, 15, 0), (16, 16, 1), (19, 22, 1), (20, 24, 2), (22, 32, 3), (24, 48, 4), (25, 64, 6)];
+        for (code, base, extra) in rows.into_iter().chain([(26, 128, 7), (35, 65_536, 16)]) {
+            assert_eq!(LITERALS.values[code], (base, extra), "literals {code}");
+        }
+        let rows =
+            [(0, 3, 0), (31, 34, 0), (32, 35, 1), (36, 43, 2), (38, 51, 3), (40, 67, 4), (42, 99, 5), (43, 131, 7)];
+        for (code, base, extra) in rows.into_iter().chain([(44, 259, 8), (52, 65_539, 16)]) {
+            assert_eq!(MATCHES.values[code], (base, extra), "matches {code}");
+        }
+        for code in 2..32_u8 {
+            let value = (1_u32 << code).wrapping_sub(3);
+            assert_eq!(OFFSETS.values[usize::from(code)], (value, code), "offsets {code}");
+        }
+    }
+}

@@ -140,3 +140,58 @@ impl Forward<'_> {
         self.at = self.at.wrapping_add(n as usize);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::super::codes::{Kind, LITERALS, MATCHES, OFFSETS};
+    use super::*;
+
+    fn table(kind: &Kind) -> Vec<Entry> {
+        let mut counts = [0; SYMBOLS_MAX];
+        counts[..kind.counts.len()].copy_from_slice(kind.counts);
+        let counts = Counts { log: kind.log, counts, symbols: kind.counts.len() };
+        let mut table = [Entry::NONE; STATES_MAX];
+        counts.build(&mut table, kind.values).unwrap();
+        table[..1 << kind.log].to_vec()
+    }
+
+    #[test]
+    fn tables_of_the_format_itself_hold_every_code_as_often_as_they_say() {
+        for kind in [&LITERALS, &OFFSETS, &MATCHES] {
+            let table = table(kind);
+            for ((base, extra), count) in kind.values.iter().zip(kind.counts) {
+                let is_code = |entry: &&Entry| (entry.base, entry.extra) == (*base, *extra);
+                let states: Vec<&Entry> = table.iter().filter(is_code).collect();
+                assert_eq!(states.len(), usize::from(count.unsigned_abs()), "base {base}");
+                // The states that a code leads to are all there are, each once.
+                let mut reached: Vec<u16> =
+                    states.iter().flat_map(|entry| (0..1_u16 << entry.bits).map(|bits| entry.next | bits)).collect();
+                reached.sort_unstable();
+                assert!(reached.iter().copied().eq(0..1 << kind.log), "base {base}");
+            }
+        }
+    }
+
+    /// The first states of the table that RFC 8878 prints in its appendix A: symbol, bits, baseline.
+    #[test]
+    fn the_standard_s_own_table() {
+        let first = table(&LITERALS).into_iter().map(|entry| (entry.base, entry.bits, entry.next)).take(4);
+        assert!(first.eq([(0, 4, 0), (0, 4, 16), (1, 5, 32), (3, 5, 0)]));
+    }
+
+    #[test]
+    fn no_description_makes_it_panic() {
+        let whole = [0x21_u8, 0x9d, 0x51, 0xcc, 0x18, 0x42, 0x44, 0x81, 0x8c, 0x94, 0xb4, 0x50, 0x1e];
+        for bit in 0..whole.len() << 3 {
+            let mut damaged = whole;
+            damaged[bit >> 3] ^= 1 << (bit & 7);
+            for len in 0..=damaged.len() {
+                if let Some((counts, used)) = Counts::read(&damaged[..len], 9, 52) {
+                    assert!(used <= len);
+                    let _table_or_none = counts.build(&mut [Entry::NONE; STATES_MAX], MATCHES.values);
+                }
+            }
+        }
+    }
+}
