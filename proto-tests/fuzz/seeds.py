@@ -21,7 +21,7 @@ def unhex(path: pathlib.Path) -> bytes:
 
 
 # The APIs in the order of `ApiKey::ALL`, with their lowest version.
-source = (HERE.parent.parent / "src/kafka/msg/mod.rs").read_text()
+source = (HERE.parent.parent / "src/kafka/msg/api_key.rs").read_text()
 apis = re.findall(r"^    (\w+) = -?\d+, versions (\d+)\.\.=(\d+)", source, re.M)
 numbers = {re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower(): (n, int(low)) for n, (name, low, _) in enumerate(apis)}
 
