@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use super::block::{OpenBlock, SendError, Sent};
 use super::blocks::Blocks;
 use super::budget::Budget;
+use super::commit_bytes::CommitBytes;
 use super::convert::{Converter, Dirty};
 use super::dead_letters::DeadLetterBox;
 use super::dirty;
@@ -138,8 +139,8 @@ pub(super) struct Lane {
     pub(super) consumer_config: ConsumerConfig,
     /// What it may hold.
     pub(super) budget: Budget,
-    /// All lanes end where they are once so many bytes of records were read.
-    pub(super) bytes_max: Option<u64>,
+    /// All lanes end where they are once it is full.
+    pub(super) commit_bytes: Option<Arc<CommitBytes>>,
     pub(super) converter: Converter,
     /// Time allowed for one piece to be taken, and for the answer after the last.
     pub(super) write_timeout: Duration,
@@ -198,7 +199,7 @@ impl Lane {
             if ended || open.is_empty() {
                 break;
             }
-            if self.is_full(&Delta::default()) {
+            if self.commit_bytes.as_ref().is_some_and(|commit| commit.is_full()) {
                 for partition in &open {
                     let position = consumer.position(&self.shared.topic, *partition).map(|position| position.offset);
                     let begin = ranges.iter().find(|range| range.partition == *partition).map(|range| range.begin);
@@ -285,7 +286,7 @@ impl Lane {
                     over = true;
                     break;
                 }
-                if self.is_full(&delta) {
+                if self.is_full(&record) {
                     self.shared.end().handle_target(partition, record.offset);
                     over = true;
                     break;
@@ -374,14 +375,13 @@ impl Lane {
         }
     }
 
-    /// Whether as many bytes were read as one commit may have.
-    fn is_full(&self, delta: &Delta) -> bool {
-        self.bytes_max.is_some_and(|max| self.shared.stats.bytes_read().saturating_add(delta.bytes_read) >= max)
+    /// Whether `record` is one too many for the commit; if not, it is part of it.
+    fn is_full(&self, record: &Record<'_>) -> bool {
+        self.commit_bytes.as_ref().is_some_and(|commit| !commit.take(bytes_of(record)))
     }
 
     fn row(&self, partition: i32, record: &Record<'_>, blocks: &mut Blocks, delta: &mut Delta) -> Result<(), RunError> {
-        let bytes =
-            (record.key.map_or(0, <[u8]>::len) as u64).saturating_add(record.value.map_or(0, <[u8]>::len) as u64);
+        let bytes = bytes_of(record);
         delta.records_read = delta.records_read.saturating_add(1);
         delta.bytes_read = delta.bytes_read.saturating_add(bytes);
         let mut refused = None;
@@ -694,6 +694,12 @@ impl Lane {
 /// Now, in milliseconds since 1970.
 pub(super) fn wall_clock() -> UnixMillis {
     jiff::Timestamp::now().as_millisecond()
+}
+
+/// Bytes of its key and value.
+fn bytes_of(record: &Record<'_>) -> u64 {
+    let len = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len) as u64;
+    len(record.key).saturating_add(len(record.value))
 }
 
 async fn sleep_until(at: Option<Instant>) {

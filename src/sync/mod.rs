@@ -9,6 +9,7 @@
 mod block;
 mod blocks;
 pub mod budget;
+mod commit_bytes;
 mod connect;
 pub mod convert;
 mod crash;

@@ -258,7 +258,7 @@ async fn move_records(
             client: prepared.client.clone(),
             consumer_config: consumer_config(spec, &budget),
             budget,
-            bytes_max: None,
+            commit_bytes: None,
             converter: converter.clone(),
             write_timeout: writer.write_timeout,
             idle_max: options.idle_max,

@@ -125,11 +125,6 @@ impl Stats {
         self.writer_wait_us.fetch_add(micros(wait), Relaxed);
     }
 
-    /// Bytes of keys and values so far.
-    pub fn bytes_read(&self) -> u64 {
-        self.bytes_read.load(Relaxed)
-    }
-
     /// Dirty records so far.
     pub fn dirty_records(&self) -> u64 {
         self.dirty_records.load(Relaxed)

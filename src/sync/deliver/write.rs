@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use super::Job;
 use crate::kafka::{ListedOffset, OffsetAt};
 use crate::limits::{FIELD_BYTES_MAX, INTENT_SESSIONS_MAX};
+use crate::sync::commit_bytes::CommitBytes;
 use crate::sync::connect::{budget, config, consumer_config, isolation, kafka_failure};
 use crate::sync::convert::Converter;
 use crate::sync::crash::crash_point;
@@ -230,6 +231,7 @@ async fn upload(
     let lanes = budget.lanes;
     // What is written again has the ends that were sealed.
     let bytes_max = if only.is_none() { job.batch_bytes } else { None };
+    let commit_bytes = bytes_max.map(|max| Arc::new(CommitBytes::new(max)));
     crash_point("create");
     let sessions = Arc::new(open_sessions(job, lanes).await?);
     crash_point("created");
@@ -258,7 +260,7 @@ async fn upload(
             client: job.client.clone(),
             consumer_config: consumer_config(&job.spec, &budget),
             budget,
-            bytes_max,
+            commit_bytes: commit_bytes.clone(),
             converter: converter.clone(),
             write_timeout: writer.write_timeout,
             idle_max: IDLE_MAX,
