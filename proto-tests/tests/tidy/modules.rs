@@ -40,6 +40,23 @@ fn declared(source: &Source) -> Vec<String> {
     pairs.filter_map(|pair| pair.last()?.strip_suffix(';')).map(str::to_owned).collect()
 }
 
+/// The files that `#[path]` attributes of a file name, from the repository's root on.
+fn named(source: &Source) -> Vec<String> {
+    let paths = source.text.lines().filter_map(|line| line.trim().strip_prefix("#[path = \"")?.strip_suffix("\"]"));
+    let folder = source.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let whole = paths.map(|path| {
+        let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
+        for part in path.split('/') {
+            match part {
+                ".." => drop(parts.pop()),
+                part => parts.push(part),
+            }
+        }
+        parts.join("/")
+    });
+    whole.collect()
+}
+
 /// The files that the crate with this root file compiles: the root, and what its `mod` lines lead to.
 fn reached(root: &str, files: &BTreeMap<String, Source>) -> BTreeSet<String> {
     let mut reached = BTreeSet::new();
@@ -51,6 +68,8 @@ fn reached(root: &str, files: &BTreeMap<String, Source>) -> BTreeSet<String> {
             let file = [format!("{folder}/{name}.rs"), format!("{folder}/{name}/mod.rs")];
             open.extend(file.into_iter().filter(|file| files.contains_key(file)));
         }
+        let named = named(source).into_iter().filter(|file| files.contains_key(file) && !reached.contains(file));
+        open.extend(named);
         reached.insert(path);
     }
     reached
@@ -99,11 +118,12 @@ fn every_source_file_is_compiled() {
 #[test]
 fn a_file_without_a_mod_line_is_found() {
     let files: BTreeMap<String, Source> = [
-        ("src/lib.rs", "pub mod a;\n// mod d;\n"),
+        ("src/lib.rs", "pub mod a;\n// mod d;\n#[path = \"../other/e.rs\"]\nmod e;\n"),
         ("src/a/mod.rs", "mod b;\nmod inline { }\n"),
         ("src/a/b.rs", "mod c;"),
         ("src/a/b/c.rs", ""),
         ("src/d.rs", ""),
+        ("other/e.rs", ""),
     ]
     .into_iter()
     .map(|(path, text)| (path.to_owned(), Source::new(path, text)))
@@ -111,7 +131,7 @@ fn a_file_without_a_mod_line_is_found() {
     let reached = reached("src/lib.rs", &files);
     assert_eq!(
         reached.iter().map(String::as_str).collect::<Vec<_>>(),
-        ["src/a/b.rs", "src/a/b/c.rs", "src/a/mod.rs", "src/lib.rs"]
+        ["other/e.rs", "src/a/b.rs", "src/a/b/c.rs", "src/a/mod.rs", "src/lib.rs"]
     );
 }
 
