@@ -50,7 +50,8 @@ fn a_terminal_has_one_line_that_is_drawn_again() {
         assert!(piece.starts_with("\u{1b}[1mjob\u{1b}[0m  ") && piece.contains("/s  "), "{piece:?}");
     }
     assert!(drawn.iter().any(|piece| piece.contains("1,000 rows  ") && piece.contains("lag 200  eta ")), "{drawn:?}");
-    assert!(drawn.iter().any(|piece| piece.contains("1,200 rows")), "{drawn:?}");
+    // The rest may come in pieces, of which the last is not drawn before the end.
+    assert!(drawn.iter().any(|piece| piece.contains("  1,") && !piece.contains("  1,000 rows")), "{drawn:?}");
     assert!(!text.contains("All Task WaitWriterTime"), "the log has no progress lines then: {text}");
     assert!(text.ends_with("\r\u{1b}[K"), "the line is gone at the end: {text:?}");
 
