@@ -28,10 +28,6 @@ fn many(world: &World, lines: usize) {
     world.produce("0", &lines);
 }
 
-fn with_commas(number: u64) -> String {
-    if number < 1_000 { number.to_string() } else { format!("{},{:03}", number / 1_000, number % 1_000) }
-}
-
 const SLOW: [&str; 4] = ["--set", "reader.endOffset=100000", "--set", "setting.speed.record=500"];
 
 #[test]
@@ -39,7 +35,7 @@ fn a_terminal_has_one_line_that_is_drawn_again() {
     let world = World::start();
     many(&world, 1_200);
     let quick = ["run", "job.json", "--datasources", "sources.toml", "-o", "none"];
-    // The limit lets five seconds' worth through at once, 1,000 at most, and holds the rest back.
+    // The limit lets five seconds' worth through at once, 1,000, and holds the rest back for five seconds.
     let slow = ["--set", "reader.endOffset=100000", "--set", "setting.speed.record=200"];
     let run = [&quick[..], &slow].concat();
     let output = on_a_terminal(&world.scratch, &[], "", &run).expect_success();
@@ -53,14 +49,8 @@ fn a_terminal_has_one_line_that_is_drawn_again() {
     for piece in &drawn {
         assert!(piece.starts_with("\u{1b}[1mjob\u{1b}[0m  ") && piece.contains("/s  "), "{piece:?}");
     }
-    // Rows come by batches, 1,000 at most at a time; whether the last of them are drawn before the end is chance.
-    let rows: Vec<u64> = (drawn.iter())
-        .filter_map(|piece| piece.split_once(" rows  ")?.0.rsplit(' ').next()?.replace(',', "").parse().ok())
-        .collect();
-    assert!(rows.len() == drawn.len() && rows.is_sorted(), "{drawn:?}");
-    let part = rows.iter().position(|rows| (1..=1_000).contains(rows)).unwrap_or_else(|| panic!("no part: {drawn:?}"));
-    assert!(drawn[part].contains(&format!("lag {}  eta ", with_commas(1_200 - rows[part]))), "{drawn:?}");
-    assert!(rows.last() > Some(&rows[part]), "{drawn:?}");
+    assert!(drawn.iter().any(|piece| piece.contains("1,000 rows  ") && piece.contains("lag 200  eta ")), "{drawn:?}");
+    assert!(drawn.iter().any(|piece| piece.contains("1,200 rows")), "{drawn:?}");
     assert!(!text.contains("All Task WaitWriterTime"), "the log has no progress lines then: {text}");
     assert!(text.ends_with("\r\u{1b}[K"), "the line is gone at the end: {text:?}");
 

@@ -83,6 +83,8 @@ impl World {
             "--partition",
             partition,
         ]);
+        // One batch, however slowly the lines come: what a run reads at a time is not left to chance.
+        forebay.args(["--producer-property", "linger.ms=5000", "--producer-property", "batch.size=1000000"]);
         run(forebay, lines.as_bytes(), LIMIT).expect_success();
     }
 }
