@@ -76,27 +76,25 @@ impl Output {
     /// # Errors
     /// [`DecodeFault::TooLarge`], and nothing is written then.
     pub(super) fn extend(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
-        let total = self.filled.saturating_add(bytes.len());
-        if total > self.bytes_max {
-            return Err(self.too_large(total));
-        }
-        if let Some(free) = self.free(bytes.len()).get_mut(..bytes.len()) {
-            free.copy_from_slice(bytes);
-        }
-        self.advance(bytes.len())
+        self.append(bytes.len(), |free| free.copy_from_slice(bytes))
     }
 
     /// Appends `len` times `byte`.
     ///
     /// # Errors
-    /// [`DecodeFault::TooLarge`], and nothing is written then.
+    /// As [`Output::extend`].
     pub(super) fn repeat(&mut self, byte: u8, len: usize) -> Result<(), DecodeError> {
+        self.append(len, |free| free.fill(byte))
+    }
+
+    /// Appends `len` bytes that `write` fills in.
+    fn append(&mut self, len: usize, write: impl FnOnce(&mut [u8])) -> Result<(), DecodeError> {
         let total = self.filled.saturating_add(len);
         if total > self.bytes_max {
             return Err(self.too_large(total));
         }
         if let Some(free) = self.free(len).get_mut(..len) {
-            free.fill(byte);
+            write(free);
         }
         self.advance(len)
     }
