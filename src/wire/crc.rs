@@ -1,5 +1,7 @@
 //! The two checksums of Kafka's log formats, and the one of Tunnel rows.
 
+use super::Pieces;
+
 /// CRC-32C (Castagnoli) of `bytes`: record batches v2, Tunnel rows and blocks. Empty input gives 0.
 pub fn crc32c(bytes: &[u8]) -> u32 {
     crc32c::crc32c(bytes)
@@ -15,7 +17,7 @@ pub fn crc32(bytes: &[u8]) -> u32 {
 #[derive(Clone, Debug, Default)]
 pub struct GatheredCrc32c {
     crc: Crc32c,
-    gathered: Vec<u8>,
+    gathered: Pieces,
 }
 
 /// Bytes that are gathered at most; a row of some short columns.
@@ -31,7 +33,7 @@ impl GatheredCrc32c {
             self.settle();
         }
         if bytes.len() < PIECE_BYTES_MAX {
-            self.gathered.extend_from_slice(bytes);
+            self.gathered.put(bytes);
         } else {
             self.settle();
             self.crc.update(bytes);
@@ -44,7 +46,7 @@ impl GatheredCrc32c {
         if self.gathered.len() > GATHERED_BYTES_MAX {
             self.settle();
         }
-        self.gathered.extend_from_slice(&bytes);
+        self.gathered.put_array(bytes);
     }
 
     /// The checksum of everything hashed since `new` or `reset`.
@@ -74,8 +76,8 @@ impl GatheredCrc32c {
 
     #[inline(never)]
     fn settle(&mut self) {
-        if !self.gathered.is_empty() {
-            self.crc.update(&self.gathered);
+        if self.gathered.len() > 0 {
+            self.crc.update(self.gathered.as_slice());
             self.gathered.clear();
         }
     }

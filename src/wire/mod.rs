@@ -7,12 +7,14 @@
 
 mod crc;
 mod error;
+mod pieces;
 mod reader;
 mod varint;
 mod writer;
 
 pub use crc::{Crc32c, GatheredCrc32c, crc32, crc32c};
 pub use error::{DecodeError, DecodeFault};
+pub(crate) use pieces::Pieces;
 pub use reader::Reader;
 pub(crate) use varint::short_uvarint;
 pub use varint::{

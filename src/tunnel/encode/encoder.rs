@@ -6,7 +6,7 @@ use super::{END_RECORD, META_CHECKSUM, META_COUNT, NANOS_PER_SECOND};
 use super::{WIRE_DELIMITED, WIRE_FIXED32, WIRE_FIXED64, WIRE_VARINT};
 use crate::tunnel::column_type::ColumnType;
 use crate::tunnel::value::{Value, ValueError, integer_range};
-use crate::wire::{GatheredCrc32c, put_uvarint, zigzag32, zigzag64};
+use crate::wire::{GatheredCrc32c, Pieces, zigzag32, zigzag64};
 
 /// Encodes the rows of one block.
 ///
@@ -20,7 +20,7 @@ use crate::wire::{GatheredCrc32c, put_uvarint, zigzag32, zigzag64};
 /// Columns set out of order are a mistake of the caller that no service could repair; they panic.
 #[derive(Clone, Debug, Default)]
 pub struct RowEncoder {
-    buf: Vec<u8>,
+    buf: Pieces,
     /// Where the unfinished row starts in `buf`.
     row_start: usize,
     /// The first column that may still be set in the unfinished row.
@@ -55,7 +55,7 @@ impl RowEncoder {
     #[inline]
     pub fn bigint(&mut self, column: usize, value: i64) {
         self.tag(column, WIRE_VARINT);
-        put_uvarint(&mut self.buf, zigzag64(value));
+        self.buf.put_uvarint(zigzag64(value));
         self.hash_i64(value);
     }
 
@@ -63,7 +63,7 @@ impl RowEncoder {
     #[inline]
     pub fn boolean(&mut self, column: usize, value: bool) {
         self.tag(column, WIRE_VARINT);
-        self.buf.push(u8::from(value));
+        self.buf.put_array([u8::from(value)]);
         self.row_crc.update_number([u8::from(value)]);
     }
 
@@ -97,7 +97,7 @@ impl RowEncoder {
     #[inline]
     pub fn string(&mut self, column: usize, value: &[u8]) {
         self.tag(column, WIRE_DELIMITED);
-        put_uvarint(&mut self.buf, value.len() as u64);
+        self.buf.put_uvarint(value.len() as u64);
         put_hashed(&mut self.buf, &mut self.row_crc, value);
     }
 
@@ -129,7 +129,7 @@ impl RowEncoder {
     pub fn end_row(&mut self) {
         let crc = self.row_crc.value();
         put_tag(&mut self.buf, END_RECORD, WIRE_VARINT);
-        put_uvarint(&mut self.buf, u64::from(crc));
+        self.buf.put_uvarint(u64::from(crc));
         self.stream_crc.update_number(crc.to_le_bytes());
         self.rows = self.rows.saturating_add(1);
         self.start_row();
@@ -143,28 +143,24 @@ impl RowEncoder {
 
     /// Hands out every finished row that was not handed out before; the unfinished row stays.
     pub fn take(&mut self) -> Bytes {
-        // The next piece is likely to be as large as this one.
-        let mut next = Vec::with_capacity(self.row_start);
-        next.extend(self.buf.drain(self.row_start..));
-        self.row_start = 0;
-        Bytes::from(std::mem::replace(&mut self.buf, next))
+        Bytes::from(self.buf.take_front(std::mem::take(&mut self.row_start)))
     }
 
     /// As [`RowEncoder::take`], into a buffer of the caller's that is cleared first, so that no memory is asked for.
     pub fn take_into(&mut self, out: &mut Vec<u8>) {
         out.clear();
-        out.extend(self.buf.drain(..self.row_start));
-        self.row_start = 0;
+        out.extend_from_slice(self.buf.as_slice().get(..self.row_start).unwrap_or_default());
+        self.buf.drop_front(std::mem::take(&mut self.row_start));
     }
 
     /// Ends the block: the rows not handed out yet and the trailer. An unfinished row is dropped.
     pub fn finish(mut self) -> Bytes {
         self.abandon_row();
         put_tag(&mut self.buf, META_COUNT, WIRE_VARINT);
-        put_uvarint(&mut self.buf, zigzag64(self.rows.cast_signed()));
+        self.buf.put_uvarint(zigzag64(self.rows.cast_signed()));
         put_tag(&mut self.buf, META_CHECKSUM, WIRE_VARINT);
-        put_uvarint(&mut self.buf, u64::from(self.stream_crc.value()));
-        Bytes::from(self.buf)
+        self.buf.put_uvarint(u64::from(self.stream_crc.value()));
+        Bytes::from(self.buf.into_vec())
     }
 
     fn start_row(&mut self) {
@@ -195,30 +191,30 @@ impl RowEncoder {
 }
 
 #[inline]
-fn put_tag(buf: &mut Vec<u8>, field: u32, wire_type: u32) {
-    put_uvarint(buf, u64::from(field) << 3 | u64::from(wire_type));
+fn put_tag(buf: &mut Pieces, field: u32, wire_type: u32) {
+    buf.put_uvarint(u64::from(field) << 3 | u64::from(wire_type));
 }
 
 #[inline]
-fn put_hashed(buf: &mut Vec<u8>, crc: &mut GatheredCrc32c, bytes: &[u8]) {
-    buf.extend_from_slice(bytes);
+fn put_hashed(buf: &mut Pieces, crc: &mut GatheredCrc32c, bytes: &[u8]) {
+    buf.put(bytes);
     crc.update(bytes);
 }
 
-fn put_timestamp(buf: &mut Vec<u8>, crc: &mut GatheredCrc32c, seconds: i64, nanos: i32) {
-    put_uvarint(buf, zigzag64(seconds));
-    put_uvarint(buf, u64::from(zigzag32(nanos)));
+fn put_timestamp(buf: &mut Pieces, crc: &mut GatheredCrc32c, seconds: i64, nanos: i32) {
+    buf.put_uvarint(zigzag64(seconds));
+    buf.put_uvarint(u64::from(zigzag32(nanos)));
     crc.update_number(seconds.to_le_bytes());
     crc.update_number(nanos.to_le_bytes());
 }
 
-fn put_i64(buf: &mut Vec<u8>, crc: &mut GatheredCrc32c, value: i64) {
-    put_uvarint(buf, zigzag64(value));
+fn put_i64(buf: &mut Pieces, crc: &mut GatheredCrc32c, value: i64) {
+    buf.put_uvarint(zigzag64(value));
     crc.update_number(value.to_le_bytes());
 }
 
 /// Writes a value that is not NULL, without its tag. Recursion is as deep as the type, which is bounded where it is parsed.
-fn put_value(buf: &mut Vec<u8>, crc: &mut GatheredCrc32c, type_: &ColumnType, value: &Value) -> Result<(), ValueError> {
+fn put_value(buf: &mut Pieces, crc: &mut GatheredCrc32c, type_: &ColumnType, value: &Value) -> Result<(), ValueError> {
     use ColumnType as T;
     let wrong = |reason| Err(ValueError { type_: type_.clone(), found: value.kind(), reason });
     match (type_, value) {
@@ -233,11 +229,11 @@ fn put_value(buf: &mut Vec<u8>, crc: &mut GatheredCrc32c, type_: &ColumnType, va
         | (T::Datetime, Value::Datetime(n))
         | (T::IntervalYearMonth, Value::IntervalYearMonth(n)) => put_i64(buf, crc, *n),
         (T::String | T::Binary | T::Char(_) | T::Varchar(_) | T::Json, Value::Bytes(bytes)) => {
-            put_uvarint(buf, bytes.len() as u64);
+            buf.put_uvarint(bytes.len() as u64);
             put_hashed(buf, crc, bytes);
         }
         (T::Decimal(_), Value::Decimal(text)) => {
-            put_uvarint(buf, text.len() as u64);
+            buf.put_uvarint(text.len() as u64);
             put_hashed(buf, crc, text.as_bytes());
         }
         (T::Timestamp | T::TimestampNtz, Value::Timestamp { seconds, nanos }) => {
@@ -253,17 +249,17 @@ fn put_value(buf: &mut Vec<u8>, crc: &mut GatheredCrc32c, type_: &ColumnType, va
             put_timestamp(buf, crc, *seconds, *nanos);
         }
         (T::Array(element), Value::Array(items)) => {
-            put_uvarint(buf, items.len() as u64);
+            buf.put_uvarint(items.len() as u64);
             for item in items {
                 put_nullable(buf, crc, element, item)?;
             }
         }
         (T::Map(key_type, value_type), Value::Map(pairs)) => {
-            put_uvarint(buf, pairs.len() as u64);
+            buf.put_uvarint(pairs.len() as u64);
             for (key, _) in pairs {
                 put_nullable(buf, crc, key_type, key)?;
             }
-            put_uvarint(buf, pairs.len() as u64);
+            buf.put_uvarint(pairs.len() as u64);
             for (_, value) in pairs {
                 put_nullable(buf, crc, value_type, value)?;
             }
@@ -283,12 +279,12 @@ fn put_value(buf: &mut Vec<u8>, crc: &mut GatheredCrc32c, type_: &ColumnType, va
 
 /// Writes the flag of an element, and the element unless it is NULL.
 fn put_nullable(
-    buf: &mut Vec<u8>,
+    buf: &mut Pieces,
     crc: &mut GatheredCrc32c,
     type_: &ColumnType,
     value: &Value,
 ) -> Result<(), ValueError> {
-    buf.push(u8::from(value.is_null()));
+    buf.put_array([u8::from(value.is_null())]);
     if value.is_null() { Ok(()) } else { put_value(buf, crc, type_, value) }
 }
 

@@ -1,6 +1,6 @@
 //! The buffer that decompression writes into: capped, grown by what comes out, used again.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::wire::{DecodeError, DecodeFault};
 
@@ -12,7 +12,7 @@ const FIRST_BYTES_MAX: usize = 1024 * 1024;
 ///
 /// One byte more than the bound may be written, so that a codec that just fills the bound is told from one that goes on.
 pub(super) struct Output {
-    buffer: Vec<u8>,
+    buffer: BytesMut,
     filled: usize,
     bytes_max: usize,
 }
@@ -20,12 +20,11 @@ pub(super) struct Output {
 impl Output {
     /// Takes the buffer in `kept` if nobody else holds it, or a fresh one guessed from `input_bytes`.
     pub(super) fn new(kept: &mut Bytes, input_bytes: usize, bytes_max: usize) -> Self {
-        let kept = std::mem::take(kept);
         let first = input_bytes.saturating_mul(4).clamp(FIRST_BYTES_MIN, FIRST_BYTES_MAX);
-        let buffer = if kept.is_unique() && kept.len() >= first.min(bytes_max) {
-            Vec::from(kept)
-        } else {
-            vec![0; first.min(bytes_max.saturating_add(1))]
+        // Not as a `Vec`: to become one, `Bytes` move all that they hold, were it onto itself.
+        let buffer = match std::mem::take(kept).try_into_mut() {
+            Ok(kept) if kept.len() >= first.min(bytes_max) => kept,
+            _ => BytesMut::zeroed(first.min(bytes_max.saturating_add(1))),
         };
         Self { buffer, filled: 0, bytes_max }
     }
@@ -47,9 +46,11 @@ impl Output {
         let needed = self.filled.saturating_add(wanted.max(1)).min(most);
         if needed > self.buffer.len() {
             let grown = self.buffer.len().saturating_mul(2).max(needed).min(most);
+            let mut buffer = Vec::from(std::mem::take(&mut self.buffer));
             // Exactly: amortised growth would take up to twice the bound.
-            self.buffer.reserve_exact(grown.saturating_sub(self.buffer.len()));
-            self.buffer.resize(grown, 0);
+            buffer.reserve_exact(grown.saturating_sub(buffer.len()));
+            buffer.resize(grown, 0);
+            self.buffer = BytesMut::from(Bytes::from(buffer));
         }
         let free_end = self.buffer.len().min(most);
         let (written, free) = self.buffer.split_at_mut(self.filled.min(free_end));
@@ -119,7 +120,7 @@ impl Output {
     /// The whole buffer, to be kept, and the output in it.
     pub(super) fn into_bytes(self) -> (Bytes, Bytes) {
         let filled = self.filled.min(self.buffer.len());
-        let whole = Bytes::from(self.buffer);
+        let whole = self.buffer.freeze();
         let output = whole.slice(..filled);
         (whole, output)
     }
