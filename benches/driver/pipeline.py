@@ -71,8 +71,8 @@ class Bench:
 
 
 def forebay():
-    """The static program that ships if it was built (`./deploy/build`), else the release build."""
-    static = peers.TARGET / "x86_64-unknown-linux-musl" / "dist" / "forebay"
+    """The static program that ships if it was built, else the release build."""
+    static = peers.ROOT / "target" / "x86_64-unknown-linux-musl" / "dist" / "forebay"
     return static if static.exists() else peers.forebay_program("forebay")
 
 
@@ -80,7 +80,11 @@ def class_path():
     return ":".join([*(str(jar) for name in KAFKA_JARS for jar in peers.KAFKA_JARS.glob(name)), f"{ODPS_JARS}/*"])
 
 
-def build(log):
+def build(static, log):
+    """Builds the program of the Java pipeline, and with `static` forebay as it ships."""
+    if static:
+        log("building the static program")
+        peers.check([peers.ROOT / "deploy" / "build", "x86_64"], peers.ROOT, {})
     log("building the Java pipeline")
     classes = peers.BUILT / "java"
     classes.mkdir(parents=True, exist_ok=True)
