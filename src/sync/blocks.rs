@@ -38,14 +38,14 @@ impl Blocks {
     /// Where the block of target `key` is, or would have to be.
     fn place(&self, key: &str) -> Result<usize, usize> {
         match self.held.get(self.at) {
-            Some(held) if held.key == key => Ok(self.at),
+            Some(held) if is_same(&held.key, key) => Ok(self.at),
             _ => self.held.binary_search_by(|held| held.key.as_str().cmp(key)),
         }
     }
 
     /// The block that a row of target `key` goes to, made if there is none.
     pub(super) fn pick(&mut self, key: &str, sessions: &Sessions) -> Result<&mut OpenBlock, RunError> {
-        if self.current != key {
+        if !is_same(&self.current, key) {
             key.clone_into(&mut self.current);
         }
         self.rows = self.rows.wrapping_add(1);
@@ -158,4 +158,10 @@ impl Blocks {
     pub(super) fn failed(&self) -> Option<String> {
         self.held.iter().find(|held| held.block.failed.is_some()).map(|held| held.key.clone())
     }
+}
+
+/// Whether two keys are equal; where rows are not routed both are empty, for each row.
+#[inline(always)]
+fn is_same(a: &str, b: &str) -> bool {
+    a.len() == b.len() && (a.is_empty() || a == b)
 }

@@ -27,7 +27,7 @@ const PIECE_BYTES_MAX: usize = 256;
 
 impl GatheredCrc32c {
     /// Hashes `bytes` after what came before.
-    #[inline]
+    #[inline(always)]
     pub fn update(&mut self, bytes: &[u8]) {
         if self.gathered.len().saturating_add(bytes.len()) > GATHERED_BYTES_MAX {
             self.settle();
@@ -40,8 +40,22 @@ impl GatheredCrc32c {
         }
     }
 
+    /// Hashes a number and then `bytes`.
+    #[inline(always)]
+    pub fn update_headed<const N: usize>(&mut self, number: [u8; N], bytes: &[u8]) {
+        if bytes.len() < PIECE_BYTES_MAX {
+            if self.gathered.len().saturating_add(bytes.len()) > GATHERED_BYTES_MAX {
+                self.settle();
+            }
+            self.gathered.put_headed(number, bytes);
+        } else {
+            self.update_number(number);
+            self.update(bytes);
+        }
+    }
+
     /// As [`GatheredCrc32c::update`] for a number: shorter, since its size is known.
-    #[inline]
+    #[inline(always)]
     pub fn update_number<const N: usize>(&mut self, bytes: [u8; N]) {
         if self.gathered.len() > GATHERED_BYTES_MAX {
             self.settle();
@@ -131,8 +145,9 @@ mod tests {
             let mut crc = GatheredCrc32c::default();
             let mut mark = None;
             for (n, piece) in bytes.chunks(size).enumerate() {
-                match piece.first_chunk::<8>() {
-                    Some(number) if piece.len() == 8 => crc.update_number(*number),
+                match piece.split_first_chunk::<8>() {
+                    Some((number, [])) => crc.update_number(*number),
+                    Some((number, rest)) if n % 2 == 0 => crc.update_headed(*number, rest),
                     _ => crc.update(piece),
                 }
                 if n == 1 {

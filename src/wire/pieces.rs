@@ -1,12 +1,12 @@
 //! A buffer of many short pieces.
 
-use super::varint::VARLONG_BYTES_MAX;
+use super::varint::{VARLONG_BYTES_MAX, uvarint_len};
 
 /// Bytes put together from short pieces.
 ///
 /// A `Vec` copies a piece through the C library, whose call costs more than a short piece does: a third of a job's CPU with
 /// musl, whose `memcpy` is one `rep movsq`. Here the room ahead is initialised, so that a piece of up to
-/// [`PIECE_BYTES_MAX`] bytes is a few moves of known size.
+/// [`PIECE_BYTES_MAX`] bytes is a few moves of known size. Inlining is told where it pays: what ships is built for size.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pieces {
     /// Every byte is initialised; the first `filled` are content.
@@ -22,7 +22,7 @@ const ROOM_BYTES_MIN: usize = 256;
 
 impl Pieces {
     /// Bytes of content.
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn len(&self) -> usize {
         self.filled
     }
@@ -46,40 +46,77 @@ impl Pieces {
     }
 
     /// Appends a piece.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn put(&mut self, piece: &[u8]) {
-        copy(self.room(piece.len()), piece);
-        self.filled = self.filled.saturating_add(piece.len());
+        if let Some(room) = self.room(piece.len()) {
+            copy(room, piece);
+        }
+        self.filled = self.filled.wrapping_add(piece.len());
     }
 
     /// As [`Pieces::put`] for a piece whose length is known to the compiler.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn put_array<const N: usize>(&mut self, piece: [u8; N]) {
-        if let Some(room) = self.room(N).first_chunk_mut() {
+        if let Some(room) = self.room(N).and_then(|room| room.first_chunk_mut()) {
             *room = piece;
         }
-        self.filled = self.filled.saturating_add(N);
+        self.filled = self.filled.wrapping_add(N);
+    }
+
+    /// Appends an array and then a piece.
+    #[inline(always)]
+    pub(crate) fn put_headed<const N: usize>(&mut self, head: [u8; N], piece: &[u8]) {
+        let bytes = piece.len().saturating_add(N);
+        if let Some((room, rest)) = self.room(bytes).and_then(|room| room.split_first_chunk_mut()) {
+            *room = head;
+            copy(rest, piece);
+        }
+        self.filled = self.filled.wrapping_add(bytes);
     }
 
     /// Appends an unsigned varint of 1 to 10 bytes.
-    #[inline]
-    pub(crate) fn put_uvarint(&mut self, mut value: u64) {
-        let mut bytes = 0_usize;
-        for place in self.room(VARLONG_BYTES_MAX) {
-            bytes = bytes.saturating_add(1);
-            *place = (value & 0x7f) as u8 | u8::from(value >= 0x80) << 7;
-            value >>= 7;
-            if value == 0 {
-                break;
-            }
+    #[inline(always)]
+    pub(crate) fn put_uvarint(&mut self, value: u64) {
+        if value < 0x80 {
+            self.put_array([value as u8]);
+        } else {
+            self.put_long_uvarint(value);
         }
-        self.filled = self.filled.saturating_add(bytes);
     }
 
-    /// Hands out the first `len` bytes; what follows them becomes the content of a buffer with as much room.
+    #[inline(never)]
+    fn put_long_uvarint(&mut self, value: u64) {
+        let bytes = uvarint_len(value);
+        if let Some(room) = self.room(VARLONG_BYTES_MAX).and_then(|room| room.first_chunk_mut::<VARLONG_BYTES_MAX>()) {
+            let (low, high) = (value & ((1 << 56) - 1), value >> 56);
+            // More follows each byte but the last.
+            let more = 0x8080_8080_8080_8080_u64 & low_bytes(bytes.saturating_sub(1));
+            let [a, b, c, d, e, f, g, h] = (sevens(low) | more).to_le_bytes();
+            *room = [a, b, c, d, e, f, g, h, (high & 0x7f) as u8 | u8::from(high >= 0x80) << 7, (high >> 7) as u8];
+        }
+        self.filled = self.filled.wrapping_add(bytes);
+    }
+
+    /// Appends the tag of a field and a value with its length before it, as Protocol Buffers do.
+    #[inline(never)]
+    pub(crate) fn put_delimited(&mut self, tag: u32, value: &[u8]) {
+        let len = value.len();
+        match (tag, len) {
+            (..0x80, ..0x80) => self.put_headed([tag as u8, len as u8], value),
+            (..0x80, 0x80..0x4000) => self.put_headed([tag as u8, (len & 0x7f) as u8 | 0x80, (len >> 7) as u8], value),
+            _ => {
+                self.put_uvarint(tag.into());
+                self.put_uvarint(len as u64);
+                self.put(value);
+            }
+        }
+    }
+
+    /// Hands out the first `len` bytes; what follows them becomes the content of a buffer with room for as much and an eighth more.
     pub(crate) fn take_front(&mut self, len: usize) -> Vec<u8> {
         let len = len.min(self.filled);
-        let mut next = Self { bytes: vec![0; self.bytes.len()], filled: 0 };
+        let room = self.filled.saturating_add(self.filled / 8);
+        let mut next = Self { bytes: vec![0; room], filled: 0 };
         next.put(self.as_slice().get(len..).unwrap_or_default());
         let mut front = std::mem::replace(self, next).bytes;
         front.truncate(len);
@@ -99,45 +136,68 @@ impl Pieces {
         self.bytes
     }
 
-    /// `len` bytes after the content.
-    #[inline]
-    fn room(&mut self, len: usize) -> &mut [u8] {
-        let end = self.filled.saturating_add(len);
-        if end > self.bytes.len() {
-            self.grow(end);
+    /// `len` bytes after the content. There are always some.
+    #[inline(always)]
+    fn room(&mut self, len: usize) -> Option<&mut [u8]> {
+        if len > self.bytes.len().wrapping_sub(self.filled) {
+            self.grow(len);
         }
-        self.bytes.get_mut(self.filled..end).unwrap_or_default()
+        self.bytes.get_mut(self.filled..)?.get_mut(..len)
     }
 
     #[cold]
-    fn grow(&mut self, needed: usize) {
+    fn grow(&mut self, len: usize) {
+        let needed = self.filled.saturating_add(len);
         let room = self.bytes.len().saturating_mul(2).max(ROOM_BYTES_MIN).max(needed);
         self.bytes.resize(room, 0);
     }
 }
 
+/// The seven lowest bits in the lowest byte, the next seven in the next, of 56 bits.
+#[inline(always)]
+const fn sevens(bits: u64) -> u64 {
+    let bits = bits & 0x0fff_ffff | (bits & 0x00ff_ffff_f000_0000) << 4;
+    let bits = bits & 0x0000_3fff_0000_3fff | (bits & 0x0fff_c000_0fff_c000) << 2;
+    bits & 0x007f_007f_007f_007f | (bits & 0x3f80_3f80_3f80_3f80) << 1
+}
+
+/// All bits of so many low bytes of a word.
+#[inline(always)]
+const fn low_bytes(bytes: usize) -> u64 {
+    if bytes >= 8 { u64::MAX } else { !(u64::MAX << (bytes << 3)) }
+}
+
 /// Copies a piece to where there is room for it and no more.
-#[inline]
+#[inline(always)]
 fn copy(to: &mut [u8], from: &[u8]) {
-    match from.len() {
-        0 => {}
-        1 => ends::<1>(to, from),
-        2..4 => ends::<2>(to, from),
-        4..8 => ends::<4>(to, from),
-        8..16 => ends::<8>(to, from),
-        16..32 => ends::<16>(to, from),
-        32..64 => ends::<32>(to, from),
-        64..=128 => ends::<64>(to, from),
-        129..=PIECE_BYTES_MAX => {
-            // In two overlapping halves: more than 64 bytes at once would be a call again.
-            if let (Some(to), Some(from)) = (to.first_chunk_mut::<128>(), from.first_chunk::<128>()) {
-                ends::<64>(to, from);
-            }
-            if let (Some(to), Some(from)) = (to.last_chunk_mut::<128>(), from.last_chunk::<128>()) {
-                ends::<64>(to, from);
-            }
+    // Says once that the lengths are equal.
+    let Some(to) = to.get_mut(..from.len()) else { return };
+    let len = from.len();
+    if len > PIECE_BYTES_MAX {
+        to.copy_from_slice(from);
+    } else if len > 128 {
+        // In two overlapping halves: more than 64 bytes at once would be a call again.
+        let last = len.wrapping_sub(128);
+        if let (Some(to), Some(from)) = (to.get_mut(..128), from.get(..128)) {
+            ends::<64>(to, from);
         }
-        _ => to.copy_from_slice(from),
+        if let (Some(to), Some(from)) = (to.get_mut(last..), from.get(last..)) {
+            ends::<64>(to, from);
+        }
+    } else if len > 64 {
+        ends::<64>(to, from);
+    } else if len > 32 {
+        ends::<32>(to, from);
+    } else if len >= 16 {
+        ends::<16>(to, from);
+    } else if len >= 8 {
+        ends::<8>(to, from);
+    } else if len >= 4 {
+        ends::<4>(to, from);
+    } else if len >= 2 {
+        ends::<2>(to, from);
+    } else {
+        ends::<1>(to, from);
     }
 }
 
@@ -147,7 +207,11 @@ fn ends<const N: usize>(to: &mut [u8], from: &[u8]) {
     if let (Some(to), Some(from)) = (to.first_chunk_mut::<N>(), from.first_chunk::<N>()) {
         *to = *from;
     }
-    if let (Some(to), Some(from)) = (to.last_chunk_mut::<N>(), from.last_chunk::<N>()) {
+    // Not `last_chunk`, which is a call where the compiler saves space.
+    let last = from.len().wrapping_sub(N);
+    if let (Some(to), Some(from)) = (to.get_mut(last..), from.get(last..))
+        && let (Some(to), Some(from)) = (to.first_chunk_mut::<N>(), from.first_chunk::<N>())
+    {
         *to = *from;
     }
 }
@@ -182,6 +246,20 @@ mod tests {
             for value in [1_u64 << bits, (1 << bits) - 1, u64::MAX >> bits] {
                 pieces.put_uvarint(value);
                 put_uvarint(&mut wanted, value);
+            }
+        }
+        assert_eq!(pieces.as_slice(), wanted);
+    }
+
+    #[test]
+    fn delimited_values_have_their_tag_and_length_before_them() {
+        let (mut pieces, mut wanted) = (Pieces::default(), Vec::new());
+        for tag in [0, 0x0a, 0x7f, 0x80, u32::MAX] {
+            for len in [0, 1, 127, 128, 300, 16_383, 16_384, 70_000] {
+                pieces.put_delimited(tag, &text(len));
+                put_uvarint(&mut wanted, tag.into());
+                put_uvarint(&mut wanted, len as u64);
+                wanted.extend(text(len));
             }
         }
         assert_eq!(pieces.as_slice(), wanted);

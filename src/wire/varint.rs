@@ -58,6 +58,7 @@ pub fn put_uvarint(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Bytes that [`put_uvarint`] writes for `value`.
+#[inline(always)]
 pub const fn uvarint_len(value: u64) -> usize {
     let bits = (64_u32).saturating_sub((value | 1).leading_zeros());
     bits.div_ceil(7) as usize

@@ -106,7 +106,7 @@ pub struct RecordIter<'a> {
 impl<'a> Iterator for RecordIter<'a> {
     type Item = Result<Record<'a>, DecodeError>;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         match self.read_plain() {
             Some(record) => Some(Ok(record)),
@@ -118,7 +118,7 @@ impl<'a> Iterator for RecordIter<'a> {
 impl<'a> RecordIter<'a> {
     /// The next record if it is of the common kind: of a batch, wanted, without headers, every number of at most four bytes. None, and
     /// nothing consumed, for any other, damage included.
-    #[inline]
+    #[inline(always)]
     fn read_plain(&mut self) -> Option<Record<'a>> {
         let Layout::Batch { base_offset, base_timestamp, append_time } = self.layout else { return None };
         let left = self.left.checked_sub(1)?;

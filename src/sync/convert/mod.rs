@@ -335,16 +335,13 @@ impl Converter {
         pick: impl FnOnce(&str) -> Option<&'e mut RowEncoder>,
     ) -> Result<bool, Box<Dirty>> {
         let document = self.document(record, delta);
-        let found = match &document {
-            Some(text) => match self.members.find(text) {
-                Ok(found) => found,
-                Err(json::NotJson) => {
-                    delta.non_json_values = delta.non_json_values.saturating_add(1);
-                    json::Found::default()
-                }
-            },
-            None => json::Found::default(),
-        };
+        let mut found = json::Found::default();
+        if let Some(text) = &document
+            && self.members.find_into(text, &mut found).is_err()
+        {
+            delta.non_json_values = delta.non_json_values.saturating_add(1);
+            found = json::Found::default();
+        }
         let target = match &self.route {
             Some(levels) => self.target(levels, partition, record, &found, delta)?,
             None => String::new(),
@@ -356,7 +353,7 @@ impl Converter {
                 // nothing lends it.
                 (Source::Value, Some(Cow::Borrowed(text)))
                     if self.value_type == FieldType::ByteArray
-                        && cell.target_type == ColumnType::String
+                        && matches!(cell.target_type, ColumnType::String)
                         && !text.is_empty() =>
                 {
                     Ok(Scalar::Text(Cow::Borrowed(text)))

@@ -48,9 +48,14 @@ pub(super) fn write(
         ColumnType::String => {
             // Most rows have numbers of their record; their text needs no memory of its own.
             let mut digits = itoa::Buffer::new();
-            let text = match scalar {
-                Scalar::Long(number) => Cow::Borrowed(digits.format(number)),
-                scalar => text(scalar, encoding, delta),
+            let decoded;
+            let text = match &scalar {
+                Scalar::Text(text) => text,
+                Scalar::Long(number) => digits.format(*number),
+                _ => {
+                    decoded = text(scalar, encoding, delta);
+                    &*decoded
+                }
             };
             if let Some(bytes) = within_length(rules, text.as_bytes(), true, delta)? {
                 rows.string(target, bytes);
@@ -305,15 +310,23 @@ fn moment(scalar: &Scalar<'_>, target: &ColumnType) -> Result<Moment, Reason> {
 }
 
 /// Applies the over-length rule; `None` means NULL.
+#[inline(always)]
 fn within_length<'b>(
     rules: &ValueRules,
     bytes: &'b [u8],
     is_text: bool,
     delta: &mut Delta,
 ) -> Result<Option<&'b [u8]>, Reason> {
-    if bytes.len() <= rules.field_bytes_limit {
-        return Ok(Some(bytes));
-    }
+    if bytes.len() <= rules.field_bytes_limit { Ok(Some(bytes)) } else { over_length(rules, bytes, is_text, delta) }
+}
+
+#[cold]
+fn over_length<'b>(
+    rules: &ValueRules,
+    bytes: &'b [u8],
+    is_text: bool,
+    delta: &mut Delta,
+) -> Result<Option<&'b [u8]>, Reason> {
     match rules.over_length {
         OverLength::KeepOn if bytes.len() <= rules.field_bytes_refused => Ok(Some(bytes)),
         OverLength::KeepOn => Err(format!(

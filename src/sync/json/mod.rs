@@ -60,12 +60,14 @@ pub struct Found<'a> {
 
 impl<'a> Found<'a> {
     /// The JSON text of column `column`; `None` when the member is missing.
+    #[inline]
     pub fn raw(&self, column: usize) -> Option<&'a str> {
         let at = |way| self.few.get(slot(column, way)).or_else(|| self.many.get(slot(column, way).saturating_sub(FEW)));
         let literal = at(Way::Literal).copied().flatten();
         literal.or_else(|| at(Way::Path).copied().flatten())
     }
 
+    #[inline(always)]
     fn set(&mut self, capture: Capture, text: Option<&'a str>) {
         let slot = slot(capture.column, capture.way);
         if let Some(place) = self.few.get_mut(slot).or_else(|| self.many.get_mut(slot.saturating_sub(FEW))) {
@@ -104,25 +106,40 @@ impl Members {
     /// # Errors
     /// [`NotJson`] when it is not exactly one JSON object or array (white space around it allowed).
     pub fn find<'a>(&self, document: &'a str) -> Result<Found<'a>, NotJson> {
+        let mut found = Found::default();
+        self.find_into(document, &mut found)?;
+        Ok(found)
+    }
+
+    /// As [`Members::find`] into a new `found`, which is not copied on the way. After an error what it holds means nothing.
+    ///
+    /// # Errors
+    /// As [`Members::find`].
+    pub fn find_into<'a>(&self, document: &'a str, found: &mut Found<'a>) -> Result<(), NotJson> {
         let many = self.columns.saturating_mul(2).saturating_sub(FEW);
-        let mut found = Found { few: [None; FEW], many: vec![None; many], taken: 0 };
+        if many > 0 {
+            found.many.resize(many, None);
+        }
         let mut scan = Scan::new(document);
         match scan.peek() {
-            Some(b'{') => self.object(&mut scan, 0, &mut found)?,
-            Some(b'[') => self.array(&mut scan, 0, &mut found)?,
+            Some(b'{') => self.object(&mut scan, 0, found)?,
+            Some(b'[') => self.array(&mut scan, 0, found)?,
             _ => return Err(NotJson),
         }
-        scan.end()?;
-        Ok(found)
+        scan.end()
     }
 
     /// Reads an object, whose members `node` wants.
     fn object<'a>(&self, scan: &mut Scan<'a>, node: usize, found: &mut Found<'a>) -> Result<(), NotJson> {
         let wanted = self.nodes.get(node).map_or(&[][..], |node| &node.members);
         let mut more = scan.open(b'}')?;
+        let mut next = 0_usize;
         while more {
-            match scan.member(wanted)? {
-                Some(child) => self.take(scan, child, found)?,
+            match scan.member(wanted, next)?.and_then(|place| Some((place, wanted.get(place)?.1))) {
+                Some((place, child)) => {
+                    next = place.saturating_add(1);
+                    self.take(scan, child, found)?;
+                }
                 None => scan.skip_value()?,
             }
             more = scan.more(b'}')?;
@@ -237,7 +254,7 @@ pub fn leaf(raw: &str) -> Leaf<'_> {
 
 fn string(raw: &str) -> (Cow<'_, str>, bool) {
     let inner = raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default();
-    if !inner.contains('\\') {
+    if scan::is_plain(inner.as_bytes()) {
         return (Cow::Borrowed(inner), false);
     }
     match serde_json::from_str::<String>(raw) {

@@ -54,9 +54,10 @@ impl RowEncoder {
     /// TINYINT, SMALLINT, INT or BIGINT.
     #[inline]
     pub fn bigint(&mut self, column: usize, value: i64) {
-        self.tag(column, WIRE_VARINT);
+        let field = self.field(column);
+        put_tag(&mut self.buf, field, WIRE_VARINT);
         self.buf.put_uvarint(zigzag64(value));
-        self.hash_i64(value);
+        self.row_crc.update_headed(field.to_le_bytes(), &value.to_le_bytes());
     }
 
     /// BOOLEAN.
@@ -82,23 +83,21 @@ impl RowEncoder {
     /// FLOAT.
     #[inline]
     pub fn float(&mut self, column: usize, value: f32) {
-        self.tag(column, WIRE_FIXED32);
-        put_hashed(&mut self.buf, &mut self.row_crc, &value.to_le_bytes());
+        self.fixed(column, WIRE_FIXED32, value.to_le_bytes());
     }
 
     /// DOUBLE.
     #[inline]
     pub fn double(&mut self, column: usize, value: f64) {
-        self.tag(column, WIRE_FIXED64);
-        put_hashed(&mut self.buf, &mut self.row_crc, &value.to_le_bytes());
+        self.fixed(column, WIRE_FIXED64, value.to_le_bytes());
     }
 
     /// STRING, BINARY, CHAR, VARCHAR, JSON, or the plain text of a DECIMAL.
     #[inline]
     pub fn string(&mut self, column: usize, value: &[u8]) {
-        self.tag(column, WIRE_DELIMITED);
-        self.buf.put_uvarint(value.len() as u64);
-        put_hashed(&mut self.buf, &mut self.row_crc, value);
+        let field = self.field(column);
+        self.buf.put_delimited(tag_of(field, WIRE_DELIMITED), value);
+        self.row_crc.update_headed(field.to_le_bytes(), value);
     }
 
     /// TIMESTAMP or TIMESTAMP_NTZ: seconds rounded down, and 0 to 999,999,999 nanoseconds.
@@ -169,9 +168,24 @@ impl RowEncoder {
         self.row_crc.reset();
     }
 
+    #[inline(always)]
+    fn fixed<const N: usize>(&mut self, column: usize, wire_type: u32, value: [u8; N]) {
+        let field = self.field(column);
+        put_tag(&mut self.buf, field, wire_type);
+        self.buf.put_array(value);
+        self.row_crc.update_headed(field.to_le_bytes(), &value);
+    }
+
     /// Writes the tag of `column` and hashes its field number.
-    #[inline]
     fn tag(&mut self, column: usize, wire_type: u32) {
+        let field = self.field(column);
+        put_tag(&mut self.buf, field, wire_type);
+        self.row_crc.update_number(field.to_le_bytes());
+    }
+
+    /// The field number of `column`, which must come after the one before it.
+    #[inline(always)]
+    fn field(&mut self, column: usize) -> u32 {
         // Field numbers below the reserved ones; MaxCompute tables end at 1,200 columns.
         let field = u32::try_from(column).ok().and_then(|column| column.checked_add(1)).unwrap_or(u32::MAX);
         assert!(
@@ -180,22 +194,21 @@ impl RowEncoder {
             self.column_next
         );
         self.column_next = field;
-        put_tag(&mut self.buf, field, wire_type);
-        self.row_crc.update_number(field.to_le_bytes());
-    }
-
-    #[inline]
-    fn hash_i64(&mut self, value: i64) {
-        self.row_crc.update_number(value.to_le_bytes());
+        field
     }
 }
 
-#[inline]
+#[inline(always)]
+const fn tag_of(field: u32, wire_type: u32) -> u32 {
+    field << 3 | wire_type
+}
+
+#[inline(always)]
 fn put_tag(buf: &mut Pieces, field: u32, wire_type: u32) {
-    buf.put_uvarint(u64::from(field) << 3 | u64::from(wire_type));
+    buf.put_uvarint(tag_of(field, wire_type).into());
 }
 
-#[inline]
+#[inline(always)]
 fn put_hashed(buf: &mut Pieces, crc: &mut GatheredCrc32c, bytes: &[u8]) {
     buf.put(bytes);
     crc.update(bytes);
