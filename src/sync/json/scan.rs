@@ -241,12 +241,22 @@ impl<'a> Scan<'a> {
 #[inline(always)]
 fn find(wanted: &[(String, usize)], first: usize, name: &[u8]) -> Option<usize> {
     // Documents mostly have their members in the order in which a job names them.
-    if let Some((wanted, _)) = wanted.get(first)
-        && wanted.as_bytes() == name
-    {
+    if is_at(wanted, first, name) {
         return Some(first);
     }
-    wanted.iter().position(|(wanted, _)| wanted.as_bytes() == name)
+    let mut place = 0;
+    while place < wanted.len() {
+        if is_at(wanted, place, name) {
+            return Some(place);
+        }
+        place = place.saturating_add(1);
+    }
+    None
+}
+
+#[inline(always)]
+fn is_at(wanted: &[(String, usize)], place: usize, name: &[u8]) -> bool {
+    wanted.get(place).is_some_and(|(wanted, _)| wanted.len() == name.len() && wanted.as_bytes() == name)
 }
 
 /// A name with escapes, which must all mean something.
