@@ -27,17 +27,8 @@ const PIECE_BYTES_MAX: usize = 256;
 
 impl GatheredCrc32c {
     /// Hashes `bytes` after what came before.
-    #[inline(always)]
     pub fn update(&mut self, bytes: &[u8]) {
-        if self.gathered.len().saturating_add(bytes.len()) > GATHERED_BYTES_MAX {
-            self.settle();
-        }
-        if bytes.len() < PIECE_BYTES_MAX {
-            self.gathered.put(bytes);
-        } else {
-            self.settle();
-            self.crc.update(bytes);
-        }
+        self.update_headed([], bytes);
     }
 
     /// Hashes a number and then `bytes`.
@@ -50,7 +41,8 @@ impl GatheredCrc32c {
             self.gathered.put_headed(number, bytes);
         } else {
             self.update_number(number);
-            self.update(bytes);
+            self.settle();
+            self.crc.update(bytes);
         }
     }
 

@@ -1,6 +1,6 @@
 //! A buffer of many short pieces.
 
-use super::varint::{VARLONG_BYTES_MAX, uvarint_len};
+use super::varint::{VARLONG_BYTES_MAX, uvarint_bytes, uvarint_len};
 
 /// Bytes put together from short pieces.
 ///
@@ -48,10 +48,7 @@ impl Pieces {
     /// Appends a piece.
     #[inline(never)]
     pub(crate) fn put(&mut self, piece: &[u8]) {
-        if let Some(room) = self.room(piece.len()) {
-            copy(room, piece);
-        }
-        self.filled = self.filled.wrapping_add(piece.len());
+        self.put_headed([], piece);
     }
 
     /// As [`Pieces::put`] for a piece whose length is known to the compiler.
@@ -86,15 +83,10 @@ impl Pieces {
 
     #[inline(never)]
     fn put_long_uvarint(&mut self, value: u64) {
-        let bytes = uvarint_len(value);
-        if let Some(room) = self.room(VARLONG_BYTES_MAX).and_then(|room| room.first_chunk_mut::<VARLONG_BYTES_MAX>()) {
-            let (low, high) = (value & ((1 << 56) - 1), value >> 56);
-            // More follows each byte but the last.
-            let more = 0x8080_8080_8080_8080_u64 & low_bytes(bytes.saturating_sub(1));
-            let [a, b, c, d, e, f, g, h] = (sevens(low) | more).to_le_bytes();
-            *room = [a, b, c, d, e, f, g, h, (high & 0x7f) as u8 | u8::from(high >= 0x80) << 7, (high >> 7) as u8];
+        if let Some(room) = self.room(VARLONG_BYTES_MAX).and_then(|room| room.first_chunk_mut()) {
+            *room = uvarint_bytes(value);
         }
-        self.filled = self.filled.wrapping_add(bytes);
+        self.filled = self.filled.wrapping_add(uvarint_len(value));
     }
 
     /// Appends the tag of a field and a value with its length before it, as Protocol Buffers do.
@@ -151,20 +143,6 @@ impl Pieces {
         let room = self.bytes.len().saturating_mul(2).max(ROOM_BYTES_MIN).max(needed);
         self.bytes.resize(room, 0);
     }
-}
-
-/// The seven lowest bits in the lowest byte, the next seven in the next, of 56 bits.
-#[inline(always)]
-const fn sevens(bits: u64) -> u64 {
-    let bits = bits & 0x0fff_ffff | (bits & 0x00ff_ffff_f000_0000) << 4;
-    let bits = bits & 0x0000_3fff_0000_3fff | (bits & 0x0fff_c000_0fff_c000) << 2;
-    bits & 0x007f_007f_007f_007f | (bits & 0x3f80_3f80_3f80_3f80) << 1
-}
-
-/// All bits of so many low bytes of a word.
-#[inline(always)]
-const fn low_bytes(bytes: usize) -> u64 {
-    if bytes >= 8 { u64::MAX } else { !(u64::MAX << (bytes << 3)) }
 }
 
 /// Copies a piece to where there is room for it and no more.

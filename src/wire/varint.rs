@@ -64,6 +64,30 @@ pub const fn uvarint_len(value: u64) -> usize {
     bits.div_ceil(7) as usize
 }
 
+/// The bytes that [`put_uvarint`] writes for `value`, all at once; those behind them mean nothing.
+#[inline(always)]
+pub(super) const fn uvarint_bytes(value: u64) -> [u8; VARLONG_BYTES_MAX] {
+    let (low, high) = (value & ((1 << 56) - 1), value >> 56);
+    // More follows each byte but the last.
+    let more = 0x8080_8080_8080_8080_u64 & low_bytes(uvarint_len(value).saturating_sub(1));
+    let [a, b, c, d, e, f, g, h] = (sevens(low) | more).to_le_bytes();
+    [a, b, c, d, e, f, g, h, (high & 0x7f) as u8 | ((high >= 0x80) as u8) << 7, (high >> 7) as u8]
+}
+
+/// The seven lowest bits in the lowest byte, the next seven in the next, of 56 bits.
+#[inline(always)]
+const fn sevens(bits: u64) -> u64 {
+    let bits = bits & 0x0fff_ffff | (bits & 0x00ff_ffff_f000_0000) << 4;
+    let bits = bits & 0x0000_3fff_0000_3fff | (bits & 0x0fff_c000_0fff_c000) << 2;
+    bits & 0x007f_007f_007f_007f | (bits & 0x3f80_3f80_3f80_3f80) << 1
+}
+
+/// All bits of so many low bytes of a word.
+#[inline(always)]
+const fn low_bytes(bytes: usize) -> u64 {
+    if bytes >= 8 { u64::MAX } else { !(u64::MAX << (bytes << 3)) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -244,6 +244,7 @@ fn find(wanted: &[(String, usize)], first: usize, name: &[u8]) -> Option<usize> 
     if is_at(wanted, first, name) {
         return Some(first);
     }
+    // Not `position`, which is a call for each of them where the compiler saves space.
     let mut place = 0;
     while place < wanted.len() {
         if is_at(wanted, place, name) {

@@ -63,9 +63,7 @@ impl RowEncoder {
     /// BOOLEAN.
     #[inline]
     pub fn boolean(&mut self, column: usize, value: bool) {
-        self.tag(column, WIRE_VARINT);
-        self.buf.put_array([u8::from(value)]);
-        self.row_crc.update_number([u8::from(value)]);
+        self.fixed(column, WIRE_VARINT, [u8::from(value)]);
     }
 
     /// DATETIME, in milliseconds since 1970-01-01T00:00:00Z.
